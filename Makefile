@@ -1,0 +1,58 @@
+# make run    set up what is missing and start Threadbox
+# make test   the whole test command: lint, types, import rules, tests (on a bare machine it sets up everything)
+# make unit   the tests that need no Docker
+# make bench  timings, side by side with AutoGen's own executor
+# make lock   compile the hashed requirements again
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -W error -m pytest
+
+.PHONY: run setup dev test unit bench lint lock clean
+
+run: setup
+	@$(BIN)/threadbox run
+
+setup: $(VENV)/.runtime
+	@.ci/machine docker
+
+dev: $(VENV)/.dev
+
+$(VENV)/.runtime: requirements.txt pyproject.toml
+	@.ci/machine uv
+	@test -e $(VENV)/.dev || { .ci/venv requirements.txt && touch $@; }
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml
+	@.ci/machine uv
+	@.ci/venv requirements-dev.txt
+	@touch $@ $(VENV)/.runtime
+
+test: dev
+	@.ci/machine docker chromium
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m sandbox.image_build
+	$(PYTEST)
+
+unit: dev
+	$(PYTEST) -m "not docker and not browser"
+
+bench: dev
+	@.ci/machine docker
+	@$(BIN)/python -m sandbox.image_build
+	$(BIN)/python -m tests.benchmarks.executor
+
+lint: dev
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r bot adapters sandbox -c pyproject.toml
+
+lock:
+	@.ci/machine uv
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --extra bench pyproject.toml -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header sandbox/image/requirements.in -o sandbox/image/requirements.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

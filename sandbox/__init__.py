@@ -1,0 +1,30 @@
+"""Run untrusted Python and bash in a sealed container, in milliseconds, with variables and files that last.
+
+    async with SandboxService(engine) as service:
+        lease = await service.lease("thread-1")
+        async for event in lease.run("print(6 * 7)"):
+            ...
+
+For AutoGen: `sandbox.autogen.SandboxCodeExecutor`.
+"""
+
+from sandbox.contract import Container, Cut, Display, Engine, Outcome, Output, RunEvent, Runner, Wire, WorkspaceFile
+from sandbox.errors import SandboxError
+from sandbox.limits import Limits
+from sandbox.sandbox import Sandbox
+
+__all__ = [
+    "Container",
+    "Cut",
+    "Display",
+    "Engine",
+    "Limits",
+    "Outcome",
+    "Output",
+    "RunEvent",
+    "Runner",
+    "Sandbox",
+    "SandboxError",
+    "Wire",
+    "WorkspaceFile",
+]

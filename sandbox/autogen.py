@@ -1,0 +1,230 @@
+"""Our sandbox as an AutoGen CodeExecutor: `SandboxCodeExecutor` goes wherever AutoGen takes an executor.
+
+Python blocks share one interpreter; bash blocks run in the same workspace. Exit codes are the shells': 124 for a
+time-out, 137 for out of memory. Nothing of the host is mounted: files are copied, both ways, when `work_dir` is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from autogen_core import CancellationToken, Component
+from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
+from pydantic import BaseModel
+
+from sandbox.contract import Cut, Display, Engine, Outcome, Output
+from sandbox.engine import DockerEngine
+from sandbox.errors import FileRefused, UnsupportedLanguage
+from sandbox.image_build import ImageSource, ensure_image
+from sandbox.limits import MIB, Limits
+from sandbox.sandbox import Sandbox
+
+log = structlog.get_logger()
+
+MAX_COPIED_FILES = 200  # of work_dir, in and out
+MAX_COPIED_BYTES = 64 * MIB  # of one file
+
+
+class SandboxCodeExecutorConfig(BaseModel):
+    """The component configuration: the constructor's arguments."""
+
+    image: str | None = None
+    timeout: float = 60
+    memory_mib: int = 1024
+    cpus: float = 1.0
+    network: Literal["off"] = "off"
+    work_dir: str | None = None
+
+
+class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
+    """Runs code blocks in a sealed container that lives from `start` to `stop`.
+
+    Args:
+        image: name of a sandbox image; None builds ours if it is not there yet.
+        timeout: seconds a block may run.
+        memory_mib: memory of the container, the files in its workspace included.
+        cpus: processors.
+        network: "off", the only mode so far.
+        work_dir: a folder whose files are copied into the workspace at start, and to which files that the code
+            makes are copied after each call. None copies nothing.
+    """
+
+    component_config_schema = SandboxCodeExecutorConfig
+    component_provider_override = "sandbox.autogen.SandboxCodeExecutor"
+
+    def __init__(
+        self,
+        image: str | None = None,
+        timeout: float = 60,
+        memory_mib: int = 1024,
+        cpus: float = 1.0,
+        network: Literal["off"] = "off",
+        work_dir: str | Path | None = None,
+    ) -> None:
+        if network != "off":
+            raise ValueError(f"network is {network!r}; the only mode so far is 'off'")
+        self._config = SandboxCodeExecutorConfig(
+            image=image,
+            timeout=timeout,
+            memory_mib=memory_mib,
+            cpus=cpus,
+            network=network,
+            work_dir=str(work_dir) if work_dir is not None else None,
+        )
+        self._limits = Limits(memory_mib=memory_mib, cpus=cpus, timeout_seconds=timeout)
+        self._engine: Engine | None = None
+        self._sandbox: Sandbox | None = None
+        # AutoGen runs the tool calls of one model reply at once; one interpreter takes one cell at a time
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start the container. Raises SandboxError."""
+        if self._sandbox is None:
+            self._engine = self._engine or await self._make_engine()
+            self._sandbox = await Sandbox.start(self._engine, os.urandom(6).hex(), self._limits)
+            await self._copy_in(self._sandbox)
+
+    async def _make_engine(self) -> Engine:
+        source = ImageSource(environment=os.environ)  # noqa: TID251 - stand-alone use has no settings of ours
+        image = self._config.image
+        if image is None:
+            image = await asyncio.to_thread(ensure_image, source, lambda line: log.info("image.build", line=line))
+        return DockerEngine(image=image, instance=f"executor-{os.urandom(4).hex()}")
+
+    async def stop(self) -> None:
+        """Remove the container."""
+        sandbox, self._sandbox = self._sandbox, None
+        engine, self._engine = self._engine, None
+        try:
+            if sandbox is not None:
+                await sandbox.remove()
+        finally:
+            if engine is not None:
+                await engine.aclose()
+
+    async def restart(self) -> None:
+        """A new container in place of this one: no variables, no files."""
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            await sandbox.remove()
+        await self.start()
+
+    async def execute_code_blocks(
+        self, code_blocks: list[CodeBlock], cancellation_token: CancellationToken
+    ) -> CodeResult:
+        """Run the blocks in order, up to the first that fails; a cancelled run ends with code 1, as AutoGen's do."""
+        async with self._turn:
+            if self._sandbox is None or not self._sandbox.is_alive:
+                self._sandbox = None
+                await self.start()
+            running = asyncio.ensure_future(self._run_blocks(code_blocks))
+            cancellation_token.link_future(running)  # type: ignore[unused-awaitable]  # it returns its argument
+            try:
+                return await running
+            except asyncio.CancelledError:
+                if not cancellation_token.is_cancelled():
+                    running.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await running
+                    raise
+                return CodeResult(exit_code=1, output="Code execution was cancelled.")
+
+    async def _run_blocks(self, blocks: list[CodeBlock]) -> CodeResult:
+        parts: list[str] = []
+        for block in blocks:
+            text, exit_code = await self._run_block(block)
+            parts.append(text)
+            if exit_code != 0:
+                return CodeResult(exit_code=exit_code, output="".join(parts))
+        return CodeResult(exit_code=0, output="".join(parts))
+
+    async def _run_block(self, block: CodeBlock) -> tuple[str, int]:
+        assert self._sandbox is not None  # noqa: S101 - started by execute_code_blocks
+        parts: list[str] = []
+        try:
+            async with contextlib.aclosing(self._sandbox.run(block.code, block.language)) as events:
+                async for event in events:
+                    match event:
+                        case Output():
+                            parts.append(event.text)
+                        case Cut():
+                            parts.append(f"\n[... {event.count:,} bytes left out ...]\n")
+                        case Display():
+                            parts.append(event.bundle.get("text/plain", b"").decode("utf-8", "replace") + "\n")
+                        case Outcome():
+                            await self._copy_out(self._sandbox, event)
+                            return "".join(parts) + _last_words(event), event.exit_code
+        except UnsupportedLanguage as error:
+            return str(error), 1
+        raise AssertionError("a run ends with an Outcome")
+
+    async def _copy_in(self, sandbox: Sandbox) -> None:
+        if self._config.work_dir is None:
+            return
+        for name, data in await asyncio.to_thread(read_files, Path(self._config.work_dir)):
+            await sandbox.put_file(name, data)
+
+    async def _copy_out(self, sandbox: Sandbox, outcome: Outcome) -> None:
+        if self._config.work_dir is None or not sandbox.is_alive:
+            return
+        for file in outcome.files[:MAX_COPIED_FILES]:
+            with contextlib.suppress(FileRefused):
+                data = await sandbox.get_file(file.path, limit_bytes=MAX_COPIED_BYTES)
+                write_inside(Path(self._config.work_dir), file.path, data)
+
+    def _to_config(self) -> SandboxCodeExecutorConfig:
+        return self._config
+
+    @classmethod
+    def _from_config(cls, config: SandboxCodeExecutorConfig) -> SandboxCodeExecutor:
+        return cls(**config.model_dump())
+
+
+def read_files(root: Path) -> list[tuple[str, bytes]]:
+    """The regular files below `root`, made if it is not there, as (name, content); links are left out."""
+    root.mkdir(parents=True, exist_ok=True)
+    paths = [path for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()]
+    small = [path for path in paths[:MAX_COPIED_FILES] if path.stat().st_size <= MAX_COPIED_BYTES]
+    return [(path.relative_to(root).as_posix(), path.read_bytes()) for path in small]
+
+
+def write_inside(root: Path, name: str, data: bytes) -> Path:
+    """Write a file that a sandbox named, below `root` whatever the name; links in `root` are not followed.
+
+    Raises FileRefused.
+    """
+    parts = name.split("/")
+    if not name or ".." in parts or name.startswith("/") or "\0" in name:
+        raise FileRefused(f"{name!r} is no name for a file")
+    target = root.joinpath(*parts)
+    for folder in reversed(target.relative_to(root).parents):
+        if (root / folder).is_symlink():
+            raise FileRefused(f"{folder} is a link")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or target.is_dir():
+        raise FileRefused(f"{name} is a link or a folder")
+    target.write_bytes(data)
+    return target
+
+
+def _last_words(outcome: Outcome) -> str:
+    match outcome.status:
+        case "timeout":
+            return f"\nTimeout: the code ran longer than allowed.{_lost(outcome)}"
+        case "oom":
+            return f"\nOut of memory.{_lost(outcome)}"
+        case "output_limit":
+            return f"\nStopped: too much output.{_lost(outcome)}"
+        case "crashed" | "lost":
+            return f"\n{outcome.error_message}{_lost(outcome)}"
+        case _:
+            return ""
+
+
+def _lost(outcome: Outcome) -> str:
+    return "" if outcome.variables_kept else " All variables are lost."

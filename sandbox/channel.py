@@ -1,0 +1,190 @@
+"""The host's end of a sandbox's stream: streams of frames over a wire, in order, acknowledged.
+
+Everything that arrives is hostile until decoded: frames are taken strictly in sequence, each stream counts
+its bytes, and a stream over its bound ends the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sandbox.contract import Json, Wire
+from sandbox.errors import SandboxError, SandboxGone
+from sandbox.inside.frames import PADDING, Decoder, Frame, Kind, chunks, encode
+
+ACK_EVERY = 256 * 1024  # bytes received between two acknowledgements
+STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
+_NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """What the supervisor said of itself: `boot` differs between any two boots of any sandbox."""
+
+    boot: str
+    last_stream: int
+    running: str | None
+    python: str
+
+
+class Channel:
+    """One attachment to one sandbox. `hello` comes first; a lease makes sure that there is only one at a time."""
+
+    def __init__(self, wire: Wire, *, epoch: int, nonce: str, seen: int = 0) -> None:
+        self.epoch = epoch
+        self._wire = wire
+        self._nonce = nonce
+        self._seen = seen
+        self._unacknowledged = 0
+        self._decoder = Decoder()
+        self._streams: dict[int, Stream] = {}
+        self._next_stream = 1
+        self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
+        self._pongs: asyncio.Event = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    async def hello(self, *, again: bool = False) -> Welcome:
+        """Greet the supervisor and wait for its answer. `again`: another host may have been here before."""
+        self._wire.receive(self._received, self._ended)
+        if again:
+            self._wire.write(PADDING)
+        hello = json.dumps({"nonce": self._nonce, "seen": self._seen}).encode()
+        self._send(Kind.HELLO, 0, hello)
+        welcome = await self._welcome
+        self._next_stream = welcome.last_stream + 1
+        return welcome
+
+    def open(self, request: Json) -> Stream:
+        """A stream for one request. Raises SandboxGone."""
+        if self.gone.is_set():
+            raise SandboxGone
+        number = self._next_stream
+        self._next_stream += 1
+        stream = self._streams[number] = Stream(self, number)
+        self._send(Kind.OPEN, number, json.dumps(request).encode())
+        return stream
+
+    async def ping(self) -> None:
+        """Return once the supervisor has answered. Raises SandboxGone."""
+        self._pongs.clear()
+        self._send(Kind.PING, 0)
+        await self._pongs.wait()
+        if self.gone.is_set():
+            raise SandboxGone
+
+    def close(self) -> None:
+        """Detach; streams still open end with SandboxGone."""
+        self._wire.close()
+        self._ended()
+
+    def _send(self, kind: Kind, stream: int, payload: bytes = b"") -> None:
+        self._wire.write(encode(kind, stream, payload, epoch=self.epoch))
+
+    async def _send_body(self, stream: int, data: bytes) -> None:
+        for chunk in chunks(data):
+            self._send(Kind.DATA, stream, chunk)
+            await self._wire.drain()
+
+    def _received(self, data: bytes) -> None:
+        for frame in self._decoder.feed(data):
+            if frame.kind is Kind.WELCOME and frame.epoch == self.epoch:
+                self._welcomed(frame)
+            elif frame.kind is Kind.PONG:
+                self._pongs.set()
+            elif frame.kind in _NUMBERED and frame.seq == self._seen + 1:
+                # anything else is a copy sent again, or comes again after the HELLO
+                self._seen = frame.seq
+                self._deliver(frame)
+
+    def _welcomed(self, frame: Frame) -> None:
+        try:
+            value = json.loads(frame.payload)
+            welcome = Welcome(
+                boot=str(value["boot"]),
+                last_stream=int(value["last_stream"]),
+                running=value["running"],
+                python=str(value["python"]),
+            )
+        except (ValueError, KeyError, TypeError):
+            return
+        if not self._welcome.done():
+            self._welcome.set_result(welcome)
+
+    def _deliver(self, frame: Frame) -> None:
+        self._unacknowledged += len(frame.payload)
+        if frame.kind is Kind.END or self._unacknowledged >= ACK_EVERY:
+            self._unacknowledged = 0
+            self._send(Kind.ACK, 0, self._seen.to_bytes(8, "big"))
+        stream = self._streams.get(frame.stream)
+        if stream is not None and not stream.put(frame):
+            self.close()
+        if frame.kind is Kind.END:
+            self._streams.pop(frame.stream, None)
+
+    def _ended(self) -> None:
+        self.gone.set()
+        self._pongs.set()
+        if not self._welcome.done():
+            self._welcome.set_exception(SandboxGone())
+            self._welcome.exception()  # retrieved: a hello that timed out has nobody waiting
+        for stream in self._streams.values():
+            stream.put(None)
+        self._streams.clear()
+
+
+class Stream:
+    """One request and what comes back for it."""
+
+    def __init__(self, channel: Channel, number: int) -> None:
+        self._channel = channel
+        self._number = number
+        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._waiting_bytes = 0
+
+    async def send(self, body: bytes) -> None:
+        """Send a body; the engine's back-pressure is kept."""
+        await self._channel._send_body(self._number, body)
+
+    def finish(self) -> None:
+        """Say that the body is complete."""
+        self._channel._send(Kind.END, self._number)
+
+    def interrupt(self) -> None:
+        """Ask the supervisor to stop this request's work."""
+        self._channel._send(Kind.INTERRUPT, self._number)
+
+    def credit(self, count: int) -> None:
+        """Allow so many more bytes of a download."""
+        self._channel._send(Kind.CREDIT, self._number, count.to_bytes(4, "big"))
+
+    def put(self, frame: Frame | None) -> bool:
+        """Take a frame from the channel; false when nobody reads and the bound is reached."""
+        if frame is not None:
+            self._waiting_bytes += len(frame.payload)
+        self._frames.put_nowait(frame)
+        return self._waiting_bytes <= STREAM_BYTES
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """Frames up to and including END. Raises SandboxGone when the sandbox ends first."""
+        while True:
+            frame = await self._frames.get()
+            if frame is None:
+                raise SandboxGone
+            self._waiting_bytes -= len(frame.payload)
+            yield frame
+            if frame.kind is Kind.END:
+                return
+
+
+def decode_json(payload: bytes) -> Json:
+    """JSON that the supervisor sent. Raises SandboxError when it is no object."""
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise SandboxError("The sandbox sent something that is not JSON.") from error
+    if not isinstance(value, dict):
+        raise SandboxError("The sandbox sent something that is not an object.")
+    return value

@@ -1,0 +1,180 @@
+"""The Docker Engine as an Engine port: calls go through the docker SDK in threads of our own, streams do not.
+
+`attach` speaks HTTP itself, on an asyncio socket: the SDK's reader takes bytes ahead of the upgrade, and what it
+swallows would break the first frames. Engine API: https://docs.docker.com/reference/api/engine/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from sandbox.contract import LABEL_ID, LABEL_INSTANCE, Container
+from sandbox.errors import EngineUnavailable, ImageMissing, SandboxError, SandboxGone
+from sandbox.limits import ENGINE_SECONDS, ENGINE_THREADS, Limits
+from sandbox.spec import container_spec
+from sandbox.wire import DockerWire
+
+T = TypeVar("T")
+
+
+class DockerEngine:
+    """Containers of one `instance` on the engine that DOCKER_HOST or `base_url` names (unix:// or tcp://)."""
+
+    def __init__(
+        self, *, image: str, instance: str, base_url: str | None = None, threads: int = ENGINE_THREADS
+    ) -> None:
+        self._image = image
+        self._instance = instance
+        self._base_url = base_url
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="docker")
+        self._client: docker.DockerClient | None = None
+        self._image_id = ""
+
+    async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, DockerWire]:
+        """See contract.Engine."""
+        creating = asyncio.ensure_future(self._call(self._create, sandbox_id, limits))
+        try:
+            container_id = await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            with contextlib.suppress(SandboxError):
+                await self.remove(await creating)
+            raise
+        try:
+            wire = await self.attach(container_id)
+            await self._call(lambda client: client.api.start(container_id))
+        except BaseException:
+            await asyncio.shield(self.remove(container_id))
+            raise
+        return container_id, wire
+
+    def _create(self, client: docker.DockerClient, sandbox_id: str, limits: Limits) -> str:
+        if not self._image_id:
+            try:
+                self._image_id = str(client.images.get(self._image).id)
+            except ImageNotFound as error:
+                raise ImageMissing(f"The sandbox image {self._image} has not been built.") from error
+        spec = container_spec(self._image_id, sandbox_id, self._instance, limits)
+        return str(client.api.create_container_from_config(spec, f"threadbox-{sandbox_id}")["Id"])
+
+    async def attach(self, container_id: str) -> DockerWire:
+        """See contract.Engine."""
+        client = await self._call(lambda client: client)
+        address = self._base_url or client.api.base_url
+        path = f"/v{client.api._version}/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        return await DockerWire.open(_socket_address(client, address), path)
+
+    async def remove(self, container_id: str) -> None:
+        """See contract.Engine."""
+        await self._call(_remove, container_id)
+
+    async def containers(self) -> list[Container]:
+        """See contract.Engine."""
+        filters = {"label": f"{LABEL_INSTANCE}={self._instance}"}
+        listed = await self._call(lambda client: client.api.containers(all=True, filters=filters))
+        return [
+            Container(
+                container_id=item["Id"],
+                sandbox_id=item["Labels"].get(LABEL_ID, ""),
+                state=item["State"],
+                created_at=float(item["Created"]),
+                labels=item["Labels"],
+            )
+            for item in listed
+        ]
+
+    async def version(self) -> dict[str, Any]:
+        """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""
+        return await self._call(lambda client: {**client.version(), "Info": client.info()})
+
+    async def has_image(self) -> bool:
+        """Whether the sandbox image is there."""
+        return bool(await self._call(lambda client: client.images.list(name=self._image)))
+
+    async def aclose(self) -> None:
+        """See contract.Engine."""
+        if self._client is not None:
+            self._client.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(self._translated, function, *arguments))
+
+    def _translated(self, function: Callable[..., T], *arguments: Any) -> T:
+        with translated_errors():
+            if self._client is None:
+                self._client = connect(self._base_url)
+            return function(self._client, *arguments)
+
+
+def connect(base_url: str | None = None) -> docker.DockerClient:
+    """A client of the engine, version agreed. Blocks. Raises EngineUnavailable."""
+    with translated_errors():
+        timeout = int(ENGINE_SECONDS)
+        if base_url is not None:
+            return docker.DockerClient(base_url=base_url, timeout=timeout, version="auto")
+        return docker.from_env(timeout=timeout, version="auto")
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """The SDK's errors as ours."""
+    try:
+        yield
+    except NotFound as error:
+        raise SandboxGone(str(error.explanation or error)) from error
+    except APIError as error:
+        raise SandboxError(f"The Docker Engine refused: {error.explanation or error}") from error
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise EngineUnavailable(f"The Docker Engine does not answer ({_short(error)}).") from error
+
+
+def _short(error: Exception) -> str:
+    while isinstance(error.__cause__ or error.__context__, Exception):
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return str(error)[:200] or type(error).__name__
+
+
+def _remove(client: docker.DockerClient, container_id: str) -> None:
+    try:
+        client.api.remove_container(container_id, force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # a removal is under way already
+            raise
+        _wait_until_gone(client, container_id)
+
+
+def _wait_until_gone(client: docker.DockerClient, container_id: str) -> None:
+    until = time.monotonic() + ENGINE_SECONDS / 4
+    while time.monotonic() < until:
+        try:
+            client.api.inspect_container(container_id)
+        except NotFound:
+            return
+        time.sleep(0.05)
+
+
+def _socket_address(client: docker.DockerClient, address: str) -> str | tuple[str, int]:
+    if str(address).startswith("http+docker://"):  # the SDK's name for a unix socket
+        return str(client.api.get_adapter(address).socket_path)
+    parts = urlsplit(str(address))
+    if parts.scheme == "unix":
+        return parts.path
+    if parts.scheme in ("tcp", "http"):
+        return parts.hostname or "127.0.0.1", parts.port or 2375
+    raise EngineUnavailable(
+        f"Cannot attach over {parts.scheme}://.", mend="Set DOCKER_HOST to a unix:// or tcp:// address."
+    )

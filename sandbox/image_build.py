@@ -1,0 +1,167 @@
+"""Builds the sandbox image: a tag named for its content, so that an image is never stale and never rebuilt in vain."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from sandbox.engine import connect, translated_errors
+from sandbox.errors import ImageBuildFailed
+
+REPOSITORY = "threadbox-sandbox"
+DEFAULT_BASE = "python:3.13-slim-bookworm"
+STANDIN_BASE = "threadbox-base:bookworm"
+"""Made with debootstrap where no registry can be reached."""
+CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+BUILD_ARGUMENTS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSource:
+    """What goes into the image; `environment` is the operator's (CA bundle, proxies, index)."""
+
+    base: str = DEFAULT_BASE
+    environment: Mapping[str, str]
+
+    def files(self) -> dict[str, bytes]:
+        """The build context, by name."""
+        root = resources.files("sandbox")
+        files = {name: root.joinpath(f"image/{name}").read_bytes() for name in ("Dockerfile", "requirements.txt")}
+        for entry in root.joinpath("inside").iterdir():
+            if entry.name.endswith(".py"):
+                files[f"inside/{entry.name}"] = entry.read_bytes()
+        files["ca.pem"] = self._ca_bundle()
+        return files
+
+    def _ca_bundle(self) -> bytes:
+        for variable in CA_VARIABLES:
+            path = Path(self.environment.get(variable) or "/nonexistent")
+            if path.is_file():
+                return path.read_bytes()
+        return b""
+
+    @property
+    def tag(self) -> str:
+        """The image's name, which changes whenever its content would."""
+        digest = hashlib.sha256(self.base.encode())
+        for name, data in sorted(self.files().items()):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+        return f"{REPOSITORY}:{digest.hexdigest()[:16]}"
+
+
+def ensure_image(source: ImageSource, say: Say, *, base_url: str | None = None) -> str:
+    """The image's tag, built first if it is not there. Blocks. Raises EngineUnavailable, ImageBuildFailed."""
+    client = connect(base_url)
+    try:
+        with translated_errors():
+            try:
+                client.images.get(source.tag)
+            except ImageNotFound:
+                _build(client, source, _ensure_base(client, source.base, say), say)
+            return source.tag
+    finally:
+        client.close()
+
+
+def _ensure_base(client: docker.DockerClient, base: str, say: Say) -> str:
+    for name in (base, STANDIN_BASE):
+        try:
+            client.images.get(name)
+            say(f"base image: {name}")
+            return name
+        except ImageNotFound:
+            pass
+        if name == base:
+            say(f"base image: pulling {name}")
+            try:
+                client.images.pull(name)
+                return name
+            except (APIError, ImageNotFound) as error:
+                say(f"base image: {name} cannot be pulled ({str(error.explanation or error)[:160]})")
+    return _make_standin(client, say)
+
+
+def _make_standin(client: docker.DockerClient, say: Say) -> str:
+    if shutil.which("debootstrap") is None:
+        raise ImageBuildFailed(
+            "No registry can be reached and there is no debootstrap to make a base image with.",
+            mend="Allow the registry, load a base image (THREADBOX_BASE_IMAGE), or: apt-get install debootstrap",
+        )
+    say(f"base image: making a stand-in with debootstrap ({STANDIN_BASE}), about a minute")
+    with tempfile.TemporaryDirectory(prefix="threadbox-base-") as folder:
+        packages = "--include=python3,python3-venv,python3-pip,ca-certificates"
+        command = ["debootstrap", "--variant=minbase", packages, "bookworm", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+        if done.returncode != 0:
+            raise ImageBuildFailed(f"debootstrap failed: {done.stdout[-500:]} {done.stderr[-500:]}")
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                tar.add(folder, arcname=".")
+            archive.seek(0)
+            repository, tag = STANDIN_BASE.split(":")
+            client.api.import_image_from_stream(archive, repository=repository, tag=tag)
+    return STANDIN_BASE
+
+
+def _build(client: docker.DockerClient, source: ImageSource, base: str, say: Say) -> None:
+    arguments = {"BASE": base}
+    arguments |= {name: source.environment[name] for name in BUILD_ARGUMENTS if source.environment.get(name)}
+    last: list[str] = []
+    for event in client.api.build(
+        fileobj=_context(source.files()),
+        custom_context=True,
+        tag=source.tag,
+        buildargs=arguments,
+        network_mode="host",  # the engine's own bridge may not reach the index
+        rm=True,
+        forcerm=True,
+        decode=True,
+    ):
+        _tell(event, say, last)
+
+
+def _tell(event: dict[str, Any], say: Say, last: list[str]) -> None:
+    if "error" in event:
+        raise ImageBuildFailed("The sandbox image could not be built:\n" + "\n".join([*last[-15:], event["error"]]))
+    for line in str(event.get("stream", "")).splitlines():
+        if line.strip():
+            last.append(line.strip())
+            say(line.strip()[:160])
+
+
+def _context(files: dict[str, bytes]) -> io.BytesIO:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    archive.seek(0)
+    return archive
+
+
+def main() -> None:
+    """Build the image from the command line: python -m sandbox.image_build."""
+    source = ImageSource(environment=os.environ)  # noqa: TID251 - stand-alone use has no settings of ours
+    tag = ensure_image(source, lambda line: print(line, file=sys.stderr))  # noqa: T201
+    print(tag)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What runs inside the container: a supervisor (PID 1, standard library only) and the kernel it starts."""

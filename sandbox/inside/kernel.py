@@ -1,0 +1,229 @@
+"""The kernel: one IPython shell whose variables a thread keeps, driven by frames on a socket to the supervisor.
+
+Started as `python -P -c … CONTROL_FD INTERRUPT_FD`. Everything in this process belongs to the user's code;
+nothing here is trusted by the supervisor.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import socket
+import struct
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Type
+from traitlets.config import Config
+
+from .frames import Decoder, Frame, Kind, chunks, encode
+
+MAX_DISPLAY_BYTES = 8 * 1024 * 1024  # one mime body
+MAX_DISPLAYS = 30  # of one cell
+RICH = ("image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain")
+
+
+class Control:
+    """The socket to the supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._decoder = Decoder()
+        self.stream = 0
+        self.displays = 0
+
+    def requests(self) -> Iterator[tuple[int, str]]:
+        """Stream and code of each cell, as they come; ends with the supervisor."""
+        body: list[bytes] = []
+        for frame in self._frames():
+            if frame.kind is Kind.DATA:
+                body.append(frame.payload)
+            elif frame.kind is Kind.END:
+                yield frame.stream, b"".join(body).decode("utf-8", "replace")
+                body = []
+
+    def _frames(self) -> Iterator[Frame]:
+        while data := self._socket.recv(1 << 16):
+            yield from self._decoder.feed(data)
+
+    def send(self, kind: Kind, value: dict[str, Any]) -> None:
+        """One frame of JSON about the cell that runs."""
+        self._socket.sendall(encode(kind, self.stream, json.dumps(value).encode()))
+
+    def display(self, bundle: dict[str, Any]) -> None:
+        """Rich output; bodies over the limit are left out."""
+        bodies = [(mime, _as_bytes(mime, bundle[mime])) for mime in RICH if bundle.get(mime)]
+        bodies = [(mime, body) for mime, body in bodies if len(body) <= MAX_DISPLAY_BYTES]
+        self.displays += 1
+        if not bodies or self.displays > MAX_DISPLAYS:
+            return
+        self.send(Kind.DISPLAY, {"mimes": [[mime, len(body)] for mime, body in bodies]})
+        for _, body in bodies:
+            for chunk in chunks(body):
+                self._socket.sendall(encode(Kind.DATA, self.stream, chunk))
+
+
+def _as_bytes(mime: str, value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if mime in ("image/png", "image/jpeg"):
+        import base64
+
+        return base64.b64decode(value)
+    return str(value).encode("utf-8", "replace")
+
+
+class Publisher(DisplayPublisher):  # type: ignore[misc]
+    """Sends display() to the supervisor, plain text to standard output."""
+
+    control: Control
+
+    def publish(self, data: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """One bundle of representations of a value."""
+        if set(data) == {"text/plain"}:
+            print(data["text/plain"])  # noqa: T201 - the cell's own standard output
+            return
+        sys.stdout.flush()
+        self.control.display(data)
+
+
+class ResultHook(DisplayHook):  # type: ignore[misc]
+    """Shows the value of a cell's last expression without an Out[] prompt."""
+
+    def write_output_prompt(self) -> None:
+        """Nothing: a chat has no prompts."""
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: Any = None) -> None:
+        """The value's representations, as display() would give them."""
+        self.shell.display_pub.publish(format_dict)
+
+    def finish_displayhook(self) -> None:
+        """Nothing to end: each value is complete."""
+
+
+class Shell(InteractiveShell):  # type: ignore[misc]
+    """IPython with tracebacks on standard error and no words about SystemExit."""
+
+    displayhook_class = Type(ResultHook)
+    display_pub_class = Type(Publisher)
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        sys.stdout.flush()
+        print(_without_our_frames(self.InteractiveTB.stb2text(stb)), file=sys.stderr, flush=True)  # noqa: T201
+
+    @contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:
+        """IPython keeps a copy of all output for its history, without bound; a chat has its own."""
+        yield
+
+    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+        """Show the error being handled, unless it is SystemExit."""
+        if not isinstance(sys.exc_info()[1], SystemExit):
+            super().showtraceback(*args, **kwargs)
+
+
+def _without_our_frames(text: str) -> str:
+    """A traceback without the two lines that each frame of this file takes."""
+    lines = iter(text.rstrip().splitlines())
+    kept: list[str] = []
+    for line in lines:
+        if __file__ in line:
+            next(lines, None)
+        else:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def make_shell(control: Control) -> Any:
+    """The one shell of this process."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Plain"
+    config.InteractiveShell.cache_size = 0
+    warnings.filterwarnings("ignore", message="To exit: use 'exit'")  # words of a terminal
+    shell = Shell.instance(config=config)
+    shell.display_pub.control = control
+    return shell
+
+
+class Interrupts:
+    """Lets SIGINT through only for the cell whose number the supervisor wrote beside it."""
+
+    def __init__(self, fd: int) -> None:
+        self._wanted = mmap.mmap(fd, 8, access=mmap.ACCESS_READ)
+        self.running = 0
+        signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self.running and struct.unpack(">Q", self._wanted[:8])[0] == self.running:
+            raise KeyboardInterrupt
+
+
+def outcome(result: Any) -> dict[str, Any]:
+    """What became of a cell, in the supervisor's words."""
+    error = result.error_before_exec or result.error_in_exec
+    if error is None:
+        return {"status": "ok", "exit_code": 0}
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return {"status": "ok" if code == 0 else "error", "exit_code": code & 0xFF}
+    named = {"name": type(error).__name__[:100], "message": str(error)[:2000]}
+    if isinstance(error, KeyboardInterrupt):
+        return {"status": "interrupted", "exit_code": 130, "error": named}
+    return {"status": "error", "exit_code": 1, "error": named}
+
+
+def run_cell(shell: Any, interrupts: Interrupts, stream: int, code: str) -> dict[str, Any]:
+    """Run one cell; an interrupt ends it and nothing else."""
+    try:
+        interrupts.running = stream
+        result = shell.run_cell(code, store_history=False)
+        if "matplotlib.pyplot" in sys.modules:
+            from .figures import show_open_figures
+
+            show_open_figures()
+        return outcome(result)
+    except KeyboardInterrupt as error:
+        return {"status": "interrupted", "exit_code": 130, "error": {"name": type(error).__name__, "message": ""}}
+    except Exception as error:  # noqa: BLE001 - a broken display hook of the user's must not end the kernel
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        return {"status": "error", "exit_code": 1, "error": {"name": type(error).__name__, "message": str(error)}}
+    finally:
+        interrupts.running = 0
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+
+
+def main(control_fd: int, interrupt_fd: int) -> None:
+    """Serve cells until the supervisor is gone."""
+    pid = os.getpid()
+    control = Control(control_fd)
+    interrupts = Interrupts(interrupt_fd)
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    shell = make_shell(control)
+    sys.path.insert(0, "")
+    control.send(Kind.NOTE, {"kernel": "ready"})
+    for stream, code in control.requests():
+        control.stream, control.displays = stream, 0
+        result = run_cell(shell, interrupts, stream, code)
+        _flush()
+        if os.getpid() != pid:  # a forked child of the cell must not answer for its parent
+            os._exit(0)
+        control.send(Kind.END, result)

@@ -1,0 +1,175 @@
+"""The processes a supervisor starts and ends: the kernel, shell commands, and whatever they leave behind."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+from .frames import Decoder, Frame, Kind, chunks, encode
+
+_ROOT = str(Path(__file__).resolve().parents[len(__package__.split("."))])
+_START = (
+    "import sys; sys.path.insert(0, {root!r}); from {package}.kernel import main; "
+    "sys.path.remove({root!r}); main({control}, {interrupt})"
+)
+_OOM_FIRST = "1000"  # the kernel dies before the supervisor does
+
+
+class Output:
+    """The pipe pair that the kernel and every shell command write to; the supervisor reads the other ends."""
+
+    def __init__(self) -> None:
+        self.stdout, self.stdout_in = os.pipe()
+        self.stderr, self.stderr_in = os.pipe()
+        os.set_blocking(self.stdout, False)
+        os.set_blocking(self.stderr, False)
+
+
+class Kernel:
+    """The kernel process: exec'ed, never only forked, so that it shares no memory with the supervisor."""
+
+    def __init__(self, output: Output, workspace: str) -> None:
+        ours, theirs = socket.socketpair()
+        interrupt_fd = os.memfd_create("interrupt")
+        os.ftruncate(interrupt_fd, 8)
+        self._interrupt = mmap.mmap(interrupt_fd, 8)
+        start = _START.format(root=_ROOT, package=__package__, control=theirs.fileno(), interrupt=interrupt_fd)
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and text
+            [sys.executable, "-P", "-c", start],
+            stdin=subprocess.DEVNULL,
+            stdout=output.stdout_in,
+            stderr=output.stderr_in,
+            pass_fds=(theirs.fileno(), interrupt_fd),
+            cwd=workspace,
+            start_new_session=True,
+        )
+        theirs.close()
+        os.close(interrupt_fd)
+        self.pid = self._process.pid
+        self.ready = False
+        self._decoder = Decoder()
+        self._socket = ours
+        self._sending = memoryview(b"")
+        ours.setblocking(False)
+        die_first(self.pid)
+
+    def fileno(self) -> int:
+        """The control socket, for a selector."""
+        return self._socket.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether code waits for the socket to take it."""
+        return len(self._sending) > 0
+
+    def run(self, stream: int, code: bytes) -> None:
+        """Give the kernel a cell."""
+        frames = [encode(Kind.DATA, stream, chunk) for chunk in chunks(code)]
+        self._sending = memoryview(b"".join([*frames, encode(Kind.END, stream)]))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        try:
+            while self._sending:
+                self._sending = self._sending[self._socket.send(self._sending) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._sending = memoryview(b"")
+
+    def frames(self) -> list[Frame]:
+        """What the kernel has sent; nothing once it is dead."""
+        try:
+            data = self._socket.recv(1 << 18)
+        except OSError:
+            return []
+        return self._decoder.feed(data)
+
+    def interrupt(self, stream: int) -> None:
+        """SIGINT for the cell `stream` and the processes it waits for; the kernel ignores it in any other cell."""
+        self._interrupt[:8] = struct.pack(">Q", stream)
+        kill_group(self.pid, signal.SIGINT)
+
+    def close(self, returncode: int) -> None:
+        """Release what belonged to a kernel that was reaped."""
+        self._process.returncode = returncode  # reaped by waitpid(-1): Popen must not wait for it
+        self._socket.close()
+        self._interrupt.close()
+
+
+def start_shell(code: str, output: Output, workspace: str) -> subprocess.Popen[bytes]:
+    """A bash of its own session that runs `code` in the workspace."""
+    process = subprocess.Popen(  # noqa: S603 - running what the user sent is the purpose
+        ["bash", "-c", code],  # noqa: S607 - the container's PATH is ours
+        stdin=subprocess.DEVNULL,
+        stdout=output.stdout_in,
+        stderr=output.stderr_in,
+        cwd=workspace,
+        start_new_session=True,
+    )
+    die_first(process.pid)
+    return process
+
+
+def die_first(pid: int) -> None:
+    """Make the out-of-memory killer choose this process and its children before the supervisor."""
+    try:
+        Path(f"/proc/{pid}/oom_score_adj").write_text(_OOM_FIRST)
+    except OSError:
+        return  # it has ended already
+
+
+def kill_group(pid: int, number: int) -> None:
+    """Signal a session's first group, if it still exists."""
+    try:
+        os.killpg(pid, number)
+    except OSError:
+        return
+
+
+def kill_others(keep: set[int], known: set[int]) -> None:
+    """End every process of the container but the supervisor and `keep`.
+
+    Outside a container (the supervisor is not PID 1: a test without Docker) only the `known` groups are ended.
+    """
+    if os.getpid() != 1:
+        for pid in known - keep:
+            kill_group(pid, signal.SIGKILL)
+        return
+    if not keep:
+        try:
+            os.kill(-1, signal.SIGKILL)  # from PID 1 this is atomic: everyone else in the namespace
+        except ProcessLookupError:
+            return
+        return
+    for _ in range(20):  # children may be forked while we look
+        others = {int(name) for name in os.listdir("/proc") if name.isdigit()} - keep - {1}
+        if not any([_kill(pid) for pid in others]):
+            return
+
+
+def _kill(pid: int) -> bool:
+    """Whether a live process was killed; a zombie does not count."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        os.kill(pid, signal.SIGKILL)
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
+
+
+def parse_json(payload: bytes) -> dict[str, object]:
+    """JSON of a process we do not trust; an empty mapping when it is anything else."""
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

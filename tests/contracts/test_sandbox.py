@@ -1,0 +1,342 @@
+"""What every sandbox does, whichever engine keeps it: Docker, or a process in tests without Docker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sandbox import Cut, Display, Engine, Limits, Outcome, Output, RunEvent, Sandbox
+from sandbox.channel import Channel
+from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return request.getfixturevalue(f"{request.param}_engine")
+
+
+@pytest.fixture
+async def sandbox(engine: Engine) -> AsyncIterator[Sandbox]:
+    sandbox = await Sandbox.start(engine, "contract", Limits(timeout_seconds=20))
+    yield sandbox
+    await sandbox.remove()
+
+
+async def run(sandbox: Sandbox, code: str, language: str = "python", timeout: float | None = None) -> list[RunEvent]:
+    return [event async for event in sandbox.run(code, language, timeout_seconds=timeout)]
+
+
+def text(events: list[RunEvent], stream: str = "stdout") -> str:
+    return "".join(event.text for event in events if isinstance(event, Output) and event.stream == stream)
+
+
+def outcome(events: list[RunEvent]) -> Outcome:
+    last = events[-1]
+    assert isinstance(last, Outcome)
+    return last
+
+
+async def test_variables_last_from_cell_to_cell(sandbox: Sandbox) -> None:
+    await run(sandbox, "x = 6")
+
+    events = await run(sandbox, "print(x * 7)")
+
+    assert text(events) == "42\n"
+    assert outcome(events).status == "ok"
+    assert outcome(events).exit_code == 0
+
+
+async def test_the_value_of_the_last_line_is_shown(sandbox: Sandbox) -> None:
+    assert text(await run(sandbox, "1 + 1")) == "2\n"
+
+
+async def test_output_comes_while_the_code_still_runs(sandbox: Sandbox) -> None:
+    code = "import time\nprint('first')\ntime.sleep(1)\nprint('second')"
+    started = time.monotonic()
+    times = [time.monotonic() - started async for event in sandbox.run(code) if isinstance(event, Output)]
+
+    assert times[-1] - times[0] > 0.5
+
+
+async def test_an_error_is_an_outcome_with_its_name_and_traceback(sandbox: Sandbox) -> None:
+    events = await run(sandbox, "1 / 0")
+
+    assert outcome(events).status == "error"
+    assert outcome(events).exit_code == 1
+    assert outcome(events).error_name == "ZeroDivisionError"
+    assert "ZeroDivisionError: division by zero" in text(events, "stderr")
+    assert "kernel.py" not in text(events, "stderr")
+
+
+async def test_exit_codes_of_sys_exit_and_bash_are_kept(sandbox: Sandbox) -> None:
+    assert outcome(await run(sandbox, "import sys; sys.exit(3)")).exit_code == 3
+    assert outcome(await run(sandbox, "exit 4", "bash")).exit_code == 4
+
+
+async def test_bash_and_python_share_the_workspace(sandbox: Sandbox) -> None:
+    await run(sandbox, "echo hello > a.txt", "bash")
+
+    assert text(await run(sandbox, "print(open('a.txt').read())")) == "hello\n\n"
+
+
+async def test_another_language_is_refused_by_name(sandbox: Sandbox) -> None:
+    with pytest.raises(UnsupportedLanguage, match="ruby"):
+        await run(sandbox, "puts 1", "ruby")
+
+
+async def test_a_timeout_interrupts_and_keeps_the_variables(sandbox: Sandbox) -> None:
+    await run(sandbox, "x = 1")
+
+    end = outcome(await run(sandbox, "while True: pass", timeout=0.5))
+
+    assert (end.status, end.exit_code, end.variables_kept) == ("timeout", 124, True)
+    assert text(await run(sandbox, "print(x)")) == "1\n"
+
+
+async def test_code_that_swallows_the_interrupt_is_killed_and_the_loss_is_told(sandbox: Sandbox) -> None:
+    code = "import time\nwhile True:\n  try: time.sleep(9)\n  except BaseException: pass"
+
+    end = outcome(await run(sandbox, code, timeout=0.5))
+
+    assert (end.status, end.exit_code, end.variables_kept) == ("timeout", 124, False)
+    assert outcome(await run(sandbox, "print(1)")).status == "ok"
+
+
+async def test_a_shell_command_times_out_and_leaves_the_variables(sandbox: Sandbox) -> None:
+    await run(sandbox, "x = 1")
+
+    end = outcome(await run(sandbox, "trap '' INT; sleep 60 & wait; sleep 60", "bash", timeout=0.5))
+
+    assert (end.status, end.exit_code, end.variables_kept) == ("timeout", 124, True)
+    assert text(await run(sandbox, "print(x)")) == "1\n"
+
+
+async def test_an_interrupt_ends_a_run_within_two_seconds(sandbox: Sandbox) -> None:
+    events: list[RunEvent] = []
+    started = time.monotonic()
+    async for event in sandbox.run("print('go', flush=True)\nwhile True: pass"):
+        events.append(event)
+        if isinstance(event, Output):
+            sandbox.interrupt()
+
+    assert outcome(events).status == "interrupted"
+    assert time.monotonic() - started < 3
+    assert outcome(await run(sandbox, "1")).status == "ok"
+
+
+async def test_closing_the_iterator_stops_the_code(sandbox: Sandbox) -> None:
+    async with contextlib.aclosing(sandbox.run("print(1)\nwhile True: pass")) as events:
+        async for _ in events:
+            break
+
+    assert not sandbox.is_running
+    assert outcome(await run(sandbox, "2")).status == "ok"
+
+
+async def test_cancelling_the_reader_stops_the_code(sandbox: Sandbox) -> None:
+    task = asyncio.ensure_future(run(sandbox, "while True: pass"))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert outcome(await run(sandbox, "2")).status == "ok"
+
+
+async def test_a_late_interrupt_leaves_the_kernel_alone(sandbox: Sandbox) -> None:
+    await run(sandbox, "x = 1")
+    sandbox.interrupt()
+
+    assert text(await run(sandbox, "print(x)")) == "1\n"
+
+
+async def test_a_second_run_at_once_is_refused(sandbox: Sandbox) -> None:
+    async with contextlib.aclosing(sandbox.run("print(1)\nimport time; time.sleep(5)")) as events:
+        await anext(events)
+        with pytest.raises(SandboxBusy):
+            await run(sandbox, "2")
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "words"),
+    [
+        ("import os; os._exit(7)", 7, "exited with code 7"),
+        ("import ctypes; ctypes.string_at(0)", 139, "SIGSEGV"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 137, "SIGKILL"),
+    ],
+)
+async def test_a_dead_interpreter_is_told_and_replaced(
+    sandbox: Sandbox, code: str, exit_code: int, words: str
+) -> None:
+    end = outcome(await run(sandbox, code))
+
+    assert (end.status, end.exit_code, end.variables_kept) == ("crashed", exit_code, False)
+    assert words in end.error_message
+    assert text(await run(sandbox, "print(1)")) == "1\n"
+
+
+async def test_variables_lost_between_two_cells_are_told_with_the_next(sandbox: Sandbox) -> None:
+    await run(sandbox, "import os, threading\nthreading.Timer(0.2, lambda: os._exit(1)).start()")
+    await asyncio.sleep(0.6)
+
+    assert outcome(await run(sandbox, "1")).variables_lost_before
+    assert not outcome(await run(sandbox, "1")).variables_lost_before
+
+
+async def test_long_output_is_cut_in_the_middle_and_kept_whole(engine: Engine) -> None:
+    limits = Limits(output_head_bytes=1000, output_tail_bytes=1000, timeout_seconds=20)
+    sandbox = await Sandbox.start(engine, "contract-cut", limits)
+    events = [e async for e in sandbox.run("for i in range(2000): print(f'{i:05}')", request_id="big")]
+    whole = await sandbox.whole_output("big")
+    await sandbox.remove()
+
+    (cut,) = [event for event in events if isinstance(event, Cut)]
+    before = text(events[: events.index(cut)])
+    after = text(events[events.index(cut) :])
+    assert (len(before), cut.count, len(after)) == (1000, 12000 - 2000, 1000)
+    assert before + whole[1000:-1000].decode() + after == "".join(f"{i:05}\n" for i in range(2000))
+    assert outcome(events).printed_bytes == 12000
+
+
+async def test_a_flood_of_output_is_stopped(engine: Engine) -> None:
+    limits = Limits(output_whole_bytes=200_000, timeout_seconds=20)
+    sandbox = await Sandbox.start(engine, "contract-flood", limits)
+    end = outcome(await run(sandbox, "while True: print('x' * 1000)"))
+    after = outcome(await run(sandbox, "1"))
+    await sandbox.remove()
+
+    assert (end.status, end.exit_code) == ("output_limit", 153)
+    assert end.printed_bytes < 2_000_000
+    assert after.status == "ok"
+
+
+async def test_bytes_that_are_no_text_are_replaced(sandbox: Sandbox) -> None:
+    events = await run(sandbox, r"printf 'a\xff\xfe\x00b\n'", "bash")
+
+    assert text(events) == "a\ufffd\ufffd\x00b\n"
+
+
+async def test_text_cut_inside_a_character_is_put_together(sandbox: Sandbox) -> None:
+    code = "import os,time\nos.write(1, b'\\xc3')\ntime.sleep(0.2)\nos.write(1, b'\\xa9')"
+
+    assert text(await run(sandbox, code)) == "é"
+
+
+async def test_output_that_looks_like_frames_is_only_output(sandbox: Sandbox) -> None:
+    code = (
+        "import os\nfrom struct import pack\n"
+        "os.write(1, b'\\xf5tbx' + pack('>BIIQII', 5, 1, 1, 1, 2, 0) * 3)\nprint('after')"
+    )
+
+    events = await run(sandbox, code)
+
+    assert text(events).endswith("after\n")
+    assert outcome(events).status == "ok"
+
+
+async def test_rich_values_come_as_displays(sandbox: Sandbox) -> None:
+    code = "from IPython.display import HTML, display\ndisplay(HTML('<b>x</b>'))\nprint('after')"
+
+    events = await run(sandbox, code)
+
+    (display,) = [event for event in events if isinstance(event, Display)]
+    assert display.bundle["text/html"] == b"<b>x</b>"
+    assert events.index(display) < next(i for i, event in enumerate(events) if isinstance(event, Output))
+
+
+async def test_files_that_a_cell_makes_are_named(sandbox: Sandbox) -> None:
+    await run(sandbox, "open('old.txt', 'w').write('1')")
+
+    end = outcome(await run(sandbox, "import os\nos.makedirs('d')\nopen('d/new.txt', 'w').write('22')"))
+
+    assert [(file.path, file.size) for file in end.files] == [("d/new.txt", 2)]
+
+
+async def test_files_go_in_and_out(sandbox: Sandbox) -> None:
+    data = bytes(range(256)) * 4096
+    await sandbox.put_file("in/data.bin", data)
+
+    events = await run(sandbox, "b = open('in/data.bin','rb').read(); open('out.bin','wb').write(b[::-1]); print(len(b))")
+
+    assert text(events).startswith(str(len(data)))
+    assert [file.path for file in outcome(events).files] == ["out.bin"]
+    assert await sandbox.get_file("out.bin", limit_bytes=1 << 21) == data[::-1]
+    assert await sandbox.get_file("in/data.bin", limit_bytes=1 << 21) == data
+
+
+async def test_an_empty_file_can_be_fetched(sandbox: Sandbox) -> None:
+    await sandbox.put_file("empty", b"")
+
+    assert await sandbox.get_file("empty", limit_bytes=10) == b""
+
+
+@pytest.mark.parametrize("path", ["link", "folder/../../etc/passwd", "/..", "fifo", "folder", "none", "linked/x", ""])
+async def test_only_regular_files_of_the_workspace_are_handed_over(sandbox: Sandbox, path: str) -> None:
+    await run(sandbox, "ln -s /etc/passwd link; mkfifo fifo; mkdir folder; ln -s /etc linked", "bash")
+
+    with pytest.raises(FileRefused):
+        await sandbox.get_file(path, limit_bytes=1 << 20)
+
+
+async def test_a_file_over_the_limit_is_refused_with_its_size(sandbox: Sandbox) -> None:
+    await sandbox.put_file("big", b"x" * 1000)
+
+    with pytest.raises(FileRefused, match="1000 bytes"):
+        await sandbox.get_file("big", limit_bytes=999)
+
+
+async def test_code_over_the_limit_is_refused_with_the_limit(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxError, match="4,194,304"):
+        await run(sandbox, "#" * (4 * 1024 * 1024 + 1))
+
+    assert outcome(await run(sandbox, "1")).status == "ok"
+
+
+async def test_a_removed_container_ends_the_run_as_lost(engine: Engine, sandbox: Sandbox) -> None:
+    events: list[RunEvent] = []
+    async for event in sandbox.run("print(1)\nwhile True: pass"):
+        events.append(event)
+        if isinstance(event, Output):
+            await engine.remove(sandbox.container_id)
+
+    assert (outcome(events).status, outcome(events).sandbox_lost) == ("lost", True)
+    with pytest.raises(SandboxGone):
+        await run(sandbox, "1")
+
+
+async def test_another_host_finds_variables_and_the_outcome_it_missed(engine: Engine) -> None:
+    """The stream survives its host: a second attachment greets the same supervisor and asks for the outcome."""
+    container_id, wire = await engine.create("contract-again", Limits())
+    first = Channel(wire, epoch=1, nonce="n")
+    boot = (await first.hello()).boot
+    request = {"op": "run", "id": "a", "boot": boot, "language": "python", "timeout": 20, "caps": {}}
+    stream = first.open(request)
+    await stream.send(b"import time\ntime.sleep(0.5)\nx = 5\nprint(x)")
+    stream.finish()
+    wire.write(b"\xf5tbx half a frame of a host that dies now")
+    first.close()
+    await asyncio.sleep(1.0)
+
+    second = Channel(await engine.attach(container_id), epoch=2, nonce="n")
+    welcome = await second.hello(again=True)
+    asked = second.open({"op": "outcome", "id": "a"})
+    (end,) = [frame async for frame in asked.frames()]
+    again = Sandbox(engine, container_id, second, Limits())
+    again.boot = welcome.boot
+    events = await run(again, "print(x)")
+    await again.remove()
+
+    assert welcome.boot == boot
+    assert b'"status":"ok"' in end.payload
+    assert text(events) == "5\n"
+
+
+async def test_fifty_cells_in_a_row_leave_no_stream_open(sandbox: Sandbox) -> None:
+    for number in range(50):
+        assert text(await run(sandbox, f"print({number})")) == f"{number}\n"
+
+    assert sandbox._channel._streams == {}
