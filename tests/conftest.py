@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,6 +12,7 @@ from sandbox.errors import SandboxError
 from sandbox.image_build import ImageSource, ensure_image
 from tests.doubles.process_engine import ProcessEngine
 
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # loopback servers are reached directly
 CI = os.environ.get("CI") == "true"
 
 
@@ -51,11 +52,3 @@ async def process_engine() -> AsyncIterator[ProcessEngine]:
     engine = ProcessEngine()
     yield engine
     await engine.aclose()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """Loopback servers are reached directly."""
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
-    return
-    yield

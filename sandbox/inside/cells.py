@@ -120,6 +120,8 @@ class Cells:
                 if run.displayed <= run.caps.display:
                     self._read_output()
                     self._link.send(frame.kind, run.stream, frame.payload)
+            elif frame.kind is Kind.NOTE:
+                self._kernel.acknowledge(run.stream)
             elif frame.kind is Kind.END:
                 self._finish({"status": "error", "exit_code": 1, **parse_json(frame.payload), "kernel": "kept"})
 

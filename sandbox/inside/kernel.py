@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ class Control:
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._decoder = Decoder()
+        self._showing = threading.Lock()  # a display of a cell's thread waits for the one before it
         self.stream = 0
         self.displays = 0
 
@@ -66,10 +68,14 @@ class Control:
         self.displays += 1
         if not bodies or self.displays > MAX_DISPLAYS:
             return
-        self.send(Kind.DISPLAY, {"mimes": [[mime, len(body)] for mime, body in bodies]})
-        for _, body in bodies:
-            for chunk in chunks(body):
-                self._socket.sendall(encode(Kind.DATA, self.stream, chunk))
+        with self._showing:
+            self.send(Kind.DISPLAY, {"mimes": [[mime, len(body)] for mime, body in bodies]})
+            for _, body in bodies:
+                for chunk in chunks(body):
+                    self._socket.sendall(encode(Kind.DATA, self.stream, chunk))
+            self.send(Kind.NOTE, {"displayed": self.displays})
+            # until the supervisor has it: what is printed next goes another way and must not come first
+            next((frame for frame in self._frames() if frame.kind is Kind.ACK), None)
 
 
 def _as_bytes(mime: str, value: Any) -> bytes:

@@ -75,6 +75,11 @@ class Kernel:
         self._sending = memoryview(b"".join([*frames, encode(Kind.END, stream)]))
         self.flush()
 
+    def acknowledge(self, stream: int) -> None:
+        """Tell the kernel that a display has arrived."""
+        self._sending = memoryview(bytes(self._sending) + encode(Kind.ACK, stream))
+        self.flush()
+
     def flush(self) -> None:
         """Send what the socket takes."""
         try:

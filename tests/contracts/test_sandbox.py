@@ -221,7 +221,7 @@ async def test_bytes_that_are_no_text_are_replaced(sandbox: Sandbox) -> None:
 
 
 async def test_text_cut_inside_a_character_is_put_together(sandbox: Sandbox) -> None:
-    code = "import os,time\nos.write(1, b'\\xc3')\ntime.sleep(0.2)\nos.write(1, b'\\xa9')"
+    code = "import os,time\nos.write(1, b'\\xc3')\ntime.sleep(0.2)\nn = os.write(1, b'\\xa9')"
 
     assert text(await run(sandbox, code)) == "é"
 
