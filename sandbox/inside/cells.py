@@ -109,21 +109,26 @@ class Cells:
         for frame in self._kernel.frames():
             run = self._run
             if frame.kind is Kind.NOTE and not self._kernel.ready:
-                self._kernel.ready = True
-                self._failed_starts = 0
-                if run is not None and run.stage == "ready":
-                    self._start(run)
-            elif run is None or frame.stream != run.stream:
-                continue
-            elif frame.kind in (Kind.DISPLAY, Kind.DATA):
-                run.displayed += len(frame.payload)
-                if run.displayed <= run.caps.display:
-                    self._read_output()
-                    self._link.send(frame.kind, run.stream, frame.payload)
-            elif frame.kind is Kind.NOTE:
-                self._kernel.acknowledge(run.stream)
-            elif frame.kind is Kind.END:
-                self._finish({"status": "error", "exit_code": 1, **parse_json(frame.payload), "kernel": "kept"})
+                self._kernel_ready(run)
+            elif run is not None and frame.stream == run.stream:
+                self._kernel_frame(run, frame)
+
+    def _kernel_ready(self, run: Run | None) -> None:
+        self._kernel.ready = True
+        self._failed_starts = 0
+        if run is not None and run.stage == "ready":
+            self._start(run)
+
+    def _kernel_frame(self, run: Run, frame: Frame) -> None:
+        if frame.kind in (Kind.DISPLAY, Kind.DATA):
+            run.displayed += len(frame.payload)
+            if run.displayed <= run.caps.display:
+                self._read_output()
+                self._link.send(frame.kind, run.stream, frame.payload)
+        elif frame.kind is Kind.NOTE:
+            self._kernel.acknowledge(run.stream)
+        elif frame.kind is Kind.END:
+            self._finish({"status": "error", "exit_code": 1, **parse_json(frame.payload), "kernel": "kept"})
 
     def _read_output(self) -> int:
         """Read each pipe once; the number of bytes read. What is printed outside a run belongs to none and goes."""

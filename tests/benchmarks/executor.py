@@ -1,4 +1,4 @@
-"""make bench: our executor beside AutoGen's, in one run, on the same image; a table on the screen, JSON in bench.json."""
+"""make bench: our executor beside AutoGen's, in one run, on the same image: a table, and bench.json."""
 
 from __future__ import annotations
 

@@ -169,9 +169,7 @@ async def test_a_second_run_at_once_is_refused(sandbox: Sandbox) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 137, "SIGKILL"),
     ],
 )
-async def test_a_dead_interpreter_is_told_and_replaced(
-    sandbox: Sandbox, code: str, exit_code: int, words: str
-) -> None:
+async def test_a_dead_interpreter_is_told_and_replaced(sandbox: Sandbox, code: str, exit_code: int, words: str) -> None:
     end = outcome(await run(sandbox, code))
 
     assert (end.status, end.exit_code, end.variables_kept) == ("crashed", exit_code, False)
@@ -260,7 +258,9 @@ async def test_files_go_in_and_out(sandbox: Sandbox) -> None:
     data = bytes(range(256)) * 4096
     await sandbox.put_file("in/data.bin", data)
 
-    events = await run(sandbox, "b = open('in/data.bin','rb').read(); open('out.bin','wb').write(b[::-1]); print(len(b))")
+    events = await run(
+        sandbox, "b = open('in/data.bin','rb').read(); open('out.bin','wb').write(b[::-1]); print(len(b))"
+    )
 
     assert text(events).startswith(str(len(data)))
     assert [file.path for file in outcome(events).files] == ["out.bin"]

@@ -23,7 +23,7 @@ START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from sandbox.inside.sup
 
 
 class PipeWire:
-    """Standard input and output of a process as a Wire; a pump copies, so that a wire can be closed and another opened."""
+    """Standard input and output of a process as a Wire; a pump copies, so that a second wire can follow."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

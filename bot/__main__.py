@@ -1,0 +1,126 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import uuid
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bot import cli
+from bot.errors import BotError
+from bot.observability import configure_logs
+from bot.settings import load
+from sandbox import SandboxError
+
+OK, FAILED, USAGE = 0, 1, 2
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="A bot that gives every chat thread an AI agent and a sandbox."
+)
+say = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def run() -> None:
+    """Serve the web chat (and the platforms whose tokens are set) until stopped."""
+    _go(lambda settings: cli.serve(settings, _say_line), serves=True)
+
+
+@app.command()
+def chat(thread: Annotated[str, typer.Option(help="Name of the conversation.")] = "main") -> None:
+    """Talk to the bot here, in the terminal."""
+    _go(lambda settings: cli.chat(settings, thread, _say_line))
+
+
+@app.command()
+def ask(
+    request: Annotated[str, typer.Argument(help="What to do; - reads standard input.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the files and pictures.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Name of a conversation to go on with.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the replies as JSON lines.")] = False,
+) -> None:
+    """Ask once and print the replies as they come; exit code 0 if the turn ended well, 1 if not."""
+    text = sys.stdin.read() if request == "-" else request
+    name = thread or f"ask-{uuid.uuid4().hex[:8]}"
+    _go(lambda settings: cli.ask(settings, text, name, out, as_json=json, say=_say_line))
+
+
+@app.command("exec")
+def exec_file(
+    file: Annotated[str, typer.Argument(help="A Python or .sh file; - reads Python from standard input.")],
+    language: Annotated[str | None, typer.Option(help="python or bash; by default from the file's ending.")] = None,
+) -> None:
+    """Run code in a fresh sandbox, with no model; the exit code is the code's."""
+    if file != "-" and not Path(file).is_file():
+        say.print(f"There is no file {file}.", style="red", markup=False)
+        raise typer.Exit(USAGE)
+    code = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8", "replace")
+    _go(lambda settings: cli.execute(settings, code, language or cli.language_of(file), _say_line))
+
+
+@app.command()
+def doctor() -> None:
+    """Check everything Threadbox needs and say what to do about what is missing."""
+    from bot.doctor import examine
+
+    _go(lambda settings: examine(settings, Console(highlight=False)))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(cli.version())
+
+
+def _say_line(line: str) -> None:
+    say.print(line, markup=False, soft_wrap=True)
+
+
+def _go(make: cli.Work, *, serves: bool = False) -> None:
+    try:
+        settings = load()
+        # one answer on a terminal is no service: it logs only what is wrong
+        configure_logs(settings.log_level if serves or settings.log_level == "debug" else "warning")
+        code = asyncio.run(_until_signal(make(settings)))
+    except (BotError, SandboxError) as error:
+        say.print(str(error), style="red", markup=False, soft_wrap=True)
+        mend = getattr(error, "mend", "")
+        if mend:
+            say.print(mend, markup=False, soft_wrap=True)
+        raise typer.Exit(USAGE) from None
+    raise typer.Exit(code)
+
+
+async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work`; SIGTERM and SIGINT cancel it, so that everything is closed; a second one ends the process."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+
+    def stop(number: int) -> None:
+        loop.remove_signal_handler(number)
+        task.cancel()
+
+    async with AsyncExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+            stack.callback(loop.remove_signal_handler, number)
+        with suppress(asyncio.CancelledError):
+            return await task
+    return FAILED
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The agent: AutoGen's AssistantAgent with two tools over the thread's sandbox.
+
+AutoGen 0.7.5 is in maintenance; its defects are worked around here: a tool that lets an exception of any kind out
+hangs the stream (so ours lets none out), one tool iteration by default, raw output at the limit (so we reflect),
+tool calls at once (so cells take turns), a context without bound (so BoundedContext).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from autogen_agentchat.agents import AssistantAgent
+from autogen_core.models import ChatCompletionClient, ModelFamily, ModelInfo
+from autogen_core.tools import FunctionTool
+from autogen_ext.models.openai import OpenAIChatCompletionClient
+
+from bot.agent.context import BoundedContext
+from bot.agent.durable import DurableModelClient
+from bot.agent.prompts import SYSTEM, tool_result
+from bot.errors import BotError, Stopped
+from bot.model import Json
+from bot.ports import Cells, Emit, Steps, Stop
+from sandbox import SandboxError
+
+MODEL_RETRIES = 2  # the client's own, for refused connections, 429 and 5xx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Which model answers and how far it may go."""
+
+    model: str
+    api_key: str
+    base_url: str | None
+    timeout_seconds: float
+    max_output_tokens: int
+    context_tokens: int
+    temperature: float | None
+    vision: bool
+    tools: bool
+    turn_rounds: int
+    turn_tokens: int
+
+
+class AutoGenAgent:
+    """The Agent port on AutoGen. One model client serves all turns; everything else is made anew for each."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+        self._client = model_client(settings)
+
+    async def answer(
+        self, request: str, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
+    ) -> Json | None:
+        """See bot.ports.Agent."""
+        settings = self._settings
+        context = BoundedContext(settings.context_tokens)
+        client = DurableModelClient(
+            self._client,
+            steps=steps,
+            emit=emit,
+            stop=stop,
+            max_tokens=settings.turn_tokens,
+            timeout=settings.timeout_seconds,
+        )
+        tools = CellTools(cells, stop)
+        agent = AssistantAgent(
+            "threadbox",
+            client,
+            tools=[*tools.tools()] if settings.tools else None,
+            model_context=context,
+            system_message=SYSTEM,
+            reflect_on_tool_use=True,
+            max_tool_iterations=settings.turn_rounds,
+        )
+        if memory is not None:
+            await agent.load_state(memory)
+        try:
+            await agent.run(task=request)
+        except BotError as error:
+            ended = tools.failure or error
+            ended.memory = await _memory(agent, context)
+            raise ended from error
+        finally:
+            await agent.close()
+        return await _memory(agent, context)
+
+    async def aclose(self) -> None:
+        """Close the connection to the model server."""
+        await self._client.close()
+
+
+async def _memory(agent: AssistantAgent, context: BoundedContext) -> Json:
+    await context.trim()
+    return dict(await agent.save_state())
+
+
+class CellTools:
+    """The tools `python` and `shell`. Neither ever raises; what ends the turn is kept in `failure`."""
+
+    def __init__(self, cells: Cells, stop: Stop) -> None:
+        self._cells = cells
+        self._stop = stop
+        self.failure: BotError | None = None
+
+    def tools(self) -> list[FunctionTool]:
+        """For AssistantAgent."""
+        return [
+            FunctionTool(
+                self.python,
+                name="python",
+                description="Run Python code in the thread's interpreter and return what it prints. State is kept.",
+            ),
+            FunctionTool(
+                self.shell,
+                name="shell",
+                description="Run bash commands in the thread's workspace; returns their output.",
+            ),
+        ]
+
+    async def python(self, code: Annotated[str, "Python code; print what you want to know"]) -> str:
+        """Run a cell."""
+        return await self._run("python", code)
+
+    async def shell(self, command: Annotated[str, "bash commands"]) -> str:
+        """Run commands."""
+        return await self._run("bash", command)
+
+    async def _run(self, language: str, code: str) -> str:
+        if self._stop.is_set:
+            return str(Stopped())
+        try:
+            return tool_result(await self._cells.run(language, code))
+        except BotError as error:
+            self.failure = error
+            self._stop.set()
+            return str(error)
+        except SandboxError as error:
+            return f"The sandbox failed: {error}"
+
+
+def model_client(settings: ModelSettings) -> ChatCompletionClient:
+    """A client of any OpenAI-compatible server, whether AutoGen knows the model's name or not."""
+    info = ModelInfo(
+        vision=settings.vision,
+        function_calling=settings.tools,
+        json_output=False,
+        structured_output=False,
+        multiple_system_messages=True,
+        family=ModelFamily.UNKNOWN,
+    )
+    arguments: dict[str, Any] = {
+        "model": settings.model,
+        "api_key": settings.api_key,
+        "timeout": settings.timeout_seconds,
+        "max_retries": MODEL_RETRIES,
+        "max_tokens": settings.max_output_tokens,
+        "include_usage": True,  # without it a stream reports no tokens
+        "model_info": info,
+    }
+    if settings.base_url is not None:
+        arguments["base_url"] = settings.base_url
+    if settings.temperature is not None:
+        arguments["temperature"] = settings.temperature
+    return OpenAIChatCompletionClient(**arguments)

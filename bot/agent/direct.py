@@ -1,0 +1,39 @@
+"""The agent without a model: runs the code blocks of a message, and says how to set a model when there are none."""
+
+from __future__ import annotations
+
+from bot.errors import Stopped
+from bot.model import Json, TextDone
+from bot.ports import Cells, Emit, Steps, Stop
+from bot.text import code_blocks
+from sandbox.errors import UnsupportedLanguage
+
+NO_MODEL = (
+    "No model is set up yet, so I run code as it is: send me a block between ``` marks, Python or bash, and I answer "
+    "with its output, plots and files.\n\n"
+    "To have me write the code, put `OPENAI_API_KEY=…` into `.env` (or `OPENAI_BASE_URL` and `THREADBOX_MODEL` for any "
+    "OpenAI-compatible server) and start me again."
+)
+
+
+class DirectAgent:
+    """The Agent port without a model."""
+
+    async def answer(
+        self, request: str, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
+    ) -> Json | None:
+        """See bot.ports.Agent."""
+        blocks = code_blocks(request)
+        if not blocks:
+            emit(TextDone(text=NO_MODEL))
+        for block in blocks:
+            try:
+                result = await cells.run(block.language, block.code)
+            except UnsupportedLanguage as error:
+                emit(TextDone(text=str(error)))
+                continue
+            if stop.is_set:
+                raise Stopped
+            if result.status != "ok":
+                break
+        return None

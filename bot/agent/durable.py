@@ -1,0 +1,211 @@
+"""A model client whose every call is a step: streamed to the thread as it comes, recorded when it is whole.
+
+Failures are recorded as values and raised outside the step, each with words for the thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal
+
+import openai
+import structlog
+from autogen_core import CancellationToken, FunctionCall
+from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage, ModelInfo, RequestUsage
+from autogen_core.tools import Tool, ToolSchema
+from pydantic import BaseModel
+
+from bot.errors import BudgetSpent, ModelFailed, Stopped
+from bot.model import Json, TextDelta, TextDone
+from bot.ports import Emit, Steps, Stop
+
+log = structlog.get_logger()
+
+SAME_CALLS = 3  # the same code so often in one turn ends it
+BLANK_CHARS = 400  # so much white space in a row is a model that runs away
+TEXT_CHARS = 60_000  # of one answer
+
+_FENCED_CALL = re.compile(
+    r"^\s*(?:```(?:json)?\s*)?(?:<tool_call>\s*)?(\{.*\})\s*(?:</tool_call>\s*)?(?:```)?\s*$", re.S
+)
+
+
+class DurableModelClient(ChatCompletionClient):
+    """Wraps another client for one turn."""
+
+    def __init__(
+        self, inner: ChatCompletionClient, *, steps: Steps, emit: Emit, stop: Stop, max_tokens: int, timeout: float
+    ) -> None:
+        self._inner = inner
+        self._steps = steps
+        self._emit = emit
+        self._stop = stop
+        self._max_tokens = max_tokens
+        self._timeout = timeout
+        self._count = 0
+        self._calls: Counter[str] = Counter()
+        self._usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
+
+    async def create(
+        self,
+        messages: Sequence[LLMMessage],
+        *,
+        tools: Sequence[Tool | ToolSchema] = (),
+        tool_choice: Tool | Literal["auto", "required", "none"] = "auto",
+        json_output: bool | type[BaseModel] | None = None,
+        extra_create_args: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+    ) -> CreateResult:
+        """The model's reply. Raises Stopped, BudgetSpent, ModelFailed."""
+        if self._stop.is_set:
+            raise Stopped
+        if self._usage.prompt_tokens + self._usage.completion_tokens > self._max_tokens:
+            raise BudgetSpent(f"This request has used its {self._max_tokens:,} tokens.")
+        self._count += 1
+        names = {tool.name if isinstance(tool, Tool) else tool["name"] for tool in tools}
+        stream = self._inner.create_stream(
+            messages, tools=tools, tool_choice=tool_choice, extra_create_args=extra_create_args or {}
+        )
+        recorded = await self._steps.step(f"model-{self._count}", lambda: self._call(stream))
+        return self._checked(_raised(recorded), names)
+
+    async def _call(self, stream: AsyncGenerator[str | CreateResult, None]) -> Json:
+        """One call as plain data, whatever came of it."""
+        call = asyncio.ensure_future(self._read(stream))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            async with asyncio.timeout(self._timeout):
+                await asyncio.wait({call, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not call.done():
+                return {"stopped": True}
+            return {"result": call.result().model_dump(mode="json")}
+        except TimeoutError:
+            return {"error": f"The model did not answer within {self._timeout:g} s."}
+        except Exception as error:  # noqa: BLE001 - whatever a model server does is told to the thread, as a value
+            log.warning("model.failed", error=type(error).__name__, detail=str(error)[:300])
+            return {"error": model_error_words(error)}
+        finally:
+            stopping.cancel()
+            call.cancel()
+            await asyncio.gather(call, stopping, return_exceptions=True)
+
+    async def _read(self, stream: AsyncGenerator[str | CreateResult, None]) -> CreateResult:
+        text = ""
+        async for item in stream:
+            if isinstance(item, CreateResult):
+                return item
+            text += item
+            self._emit(TextDelta(text=item))
+            if len(text) > TEXT_CHARS or (len(text) > BLANK_CHARS and not text[-BLANK_CHARS:].strip()):
+                break
+        return CreateResult(
+            content=text.strip(),
+            finish_reason="length",
+            usage=RequestUsage(prompt_tokens=0, completion_tokens=0),
+            cached=False,
+        )
+
+    def _checked(self, result: CreateResult, tools: set[str]) -> CreateResult:
+        self._usage.prompt_tokens += result.usage.prompt_tokens
+        self._usage.completion_tokens += result.usage.completion_tokens
+        if isinstance(result.content, str) and tools:
+            call = call_in_text(result.content, tools)
+            if call is not None:
+                self._emit(TextDone(text=" "))
+                result = result.model_copy(update={"content": [call], "finish_reason": "function_calls"})
+        if isinstance(result.content, str):
+            words = result.content.strip() or "(The model gave an empty answer.)"
+            self._emit(TextDone(text=words))
+            return result.model_copy(update={"content": words})
+        if result.thought:
+            self._emit(TextDone(text=result.thought))
+        for called in result.content:
+            self._calls[f"{called.name}({called.arguments})"] += 1
+        if max(self._calls.values(), default=0) >= SAME_CALLS:
+            words = f"I stopped: the model asked for the same code {SAME_CALLS} times. What it showed is above."
+            self._emit(TextDone(text=words))
+            return result.model_copy(update={"content": words, "thought": None})
+        return result
+
+    async def create_stream(
+        self, messages: Sequence[LLMMessage], **arguments: Any
+    ) -> AsyncGenerator[str | CreateResult, None]:
+        """The whole reply at once: the pieces have gone to the thread already."""
+        yield await self.create(messages, **arguments)
+
+    async def close(self) -> None:
+        """Nothing: the inner client is shared by all turns."""
+
+    def actual_usage(self) -> RequestUsage:
+        """Of this turn."""
+        return self._usage
+
+    def total_usage(self) -> RequestUsage:
+        """Of this turn."""
+        return self._usage
+
+    def count_tokens(self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()) -> int:
+        """Unused: BoundedContext counts."""
+        raise NotImplementedError
+
+    def remaining_tokens(self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()) -> int:
+        """Unused: BoundedContext counts."""
+        raise NotImplementedError
+
+    @property
+    def capabilities(self) -> ModelInfo:
+        """See model_info."""
+        return self._inner.model_info
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What the model can do."""
+        return self._inner.model_info
+
+
+def _raised(recorded: Json) -> CreateResult:
+    if recorded.get("stopped"):
+        raise Stopped
+    if "error" in recorded:
+        raise ModelFailed(recorded["error"])
+    return CreateResult.model_validate(recorded["result"])
+
+
+def call_in_text(text: str, tools: set[str]) -> FunctionCall | None:
+    """A tool call that a model wrote as text instead of making it."""
+    match = _FENCED_CALL.match(text)
+    if match is None:
+        return None
+    try:
+        value = json.loads(match[1])
+        name, arguments = value["name"], value.get("arguments", value.get("parameters"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if name not in tools or not isinstance(arguments, dict):
+        return None
+    return FunctionCall(id="written", name=name, arguments=json.dumps(arguments))
+
+
+def model_error_words(error: BaseException) -> str:
+    """A short, true sentence about a failure of the model server; never the key, never a stack."""
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return "The model server did not accept the key. An operator must check OPENAI_API_KEY."
+        case openai.NotFoundError():
+            return "The model server does not know this model. An operator must check THREADBOX_MODEL."
+        case openai.RateLimitError():
+            return "The model server is over its rate limit or its budget. Try again in a while."
+        case openai.APITimeoutError():
+            return "The model server did not answer in time."
+        case openai.APIConnectionError():
+            return "The model server cannot be reached. An operator must check OPENAI_BASE_URL."
+        case openai.BadRequestError():
+            return "The model server refused the request, perhaps because the thread has grown too long for the model."
+        case openai.APIStatusError():
+            return f"The model server failed (status {error.status_code})."
+        case _:
+            return "The model server sent something that cannot be read."

@@ -1,0 +1,210 @@
+"""The composition root: every part made once, in order, and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import structlog
+from filelock import FileLock, Timeout
+
+from bot.agent import AutoGenAgent, DirectAgent, ModelSettings
+from bot.artifacts import BlobArtifacts
+from bot.cells import CellLimits
+from bot.commands import Commands
+from bot.durable import DbosTurnQueue
+from bot.errors import AlreadyRunning
+from bot.intake import Intake, IntakeLimits
+from bot.ports import Agent, Platform
+from bot.settings import Settings, build_environment
+from bot.stops import Stops
+from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
+from bot.turn import TurnLimits, TurnRunner
+from sandbox.contract import Engine
+from sandbox.engine import DockerEngine
+from sandbox.image_build import ImageSource
+from sandbox.limits import MIB, Limits
+from sandbox.service import SandboxService, ServiceSettings
+
+log = structlog.get_logger()
+
+NO_KEY = "none"  # a local model server wants a key in the header, any key
+
+
+def utc_now() -> datetime:
+    """The clock of the bot."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a platform needs of the app."""
+
+    intake: Intake
+    commands: Commands
+    history: SqlHistory
+    artifacts: BlobArtifacts
+
+
+class App:
+    """Use as an async context manager; `serve` then connects the platforms to the queue."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._stops = Stops()
+        self.parts: Parts
+
+    async def __aenter__(self) -> Self:
+        """Open everything but the queue. Raises AlreadyRunning, SandboxError."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        settings = self._settings
+        folder = settings.folder
+        await asyncio.to_thread(_private_folder, folder)
+        self._stack.callback(_locked(folder).release)
+        database = await Database.open(settings.database)
+        self._stack.push_async_callback(database.aclose)
+        self._turns = SqlTurns(database, utc_now)
+        self._outbox = SqlOutbox(database)
+        artifacts = BlobArtifacts(database, folder / "artifacts", utc_now)
+        engine = make_engine(settings, instance=_instance(folder))
+        self._stack.push_async_callback(engine.aclose)
+        self._sandboxes = await self._stack.enter_async_context(make_service(settings, engine))
+        self._artifacts = artifacts
+        url = f"sqlite:///{folder / 'turns.sqlite'}"
+        self._queue = DbosTurnQueue(database_url=url, turns_at_once=settings.turns_at_once)
+        commands = Commands(self._stops, self._sandboxes)
+        intake = Intake(SqlInbox(database, utc_now), self._queue, commands, intake_limits(settings))
+        self.parts = Parts(intake=intake, commands=commands, history=SqlHistory(database), artifacts=artifacts)
+
+    async def serve(self, platforms: Mapping[str, Platform]) -> None:
+        """Take turns from the queue and answer on these platforms, until the app is closed."""
+        agent = make_agent(self._settings)
+        if isinstance(agent, AutoGenAgent):
+            self._stack.push_async_callback(agent.aclose)
+        runner = TurnRunner(
+            turns=self._turns,
+            outbox=self._outbox,
+            artifacts=self._artifacts,
+            sandboxes=self._sandboxes,
+            agent=agent,
+            platforms=platforms,
+            stops=self._stops,
+            limits=turn_limits(self._settings),
+        )
+        await self._queue.start(runner)
+        self._stack.push_async_callback(self._queue.aclose)
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        sweeper = group.create_task(self._sweep(), name="sweeper")
+        self._stack.callback(sweeper.cancel)
+
+    async def _sweep(self) -> None:
+        await self.parts.intake.sweep()
+        await self.parts.intake.sweep_forever()
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close everything in reverse order; turns that run are left for the next start."""
+        await self._stack.aclose()
+
+
+def make_engine(settings: Settings, *, instance: str) -> DockerEngine:
+    """The Docker engine with the configured image."""
+    return DockerEngine(image=settings.image or image_source(settings).tag, instance=instance)
+
+
+def make_service(settings: Settings, engine: Engine) -> SandboxService:
+    """The sandbox service with the configured bounds."""
+    limits = Limits(
+        memory_mib=settings.memory_mib,
+        cpus=settings.cpus,
+        workspace_mib=settings.workspace_mib,
+        timeout_seconds=settings.cell_timeout_seconds,
+    )
+    bounds = ServiceSettings(max_sandboxes=settings.max_sandboxes, idle_seconds=settings.idle_minutes * 60)
+    return SandboxService(engine, limits=limits, settings=bounds)
+
+
+def image_source(settings: Settings) -> ImageSource:
+    """What the sandbox image is built from."""
+    return ImageSource(base=settings.base_image, environment=build_environment())
+
+
+def make_agent(settings: Settings) -> Agent:
+    """The agent with the configured model, or the one that runs code as it is."""
+    if not settings.has_model:
+        return DirectAgent()
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else NO_KEY
+    return AutoGenAgent(
+        ModelSettings(
+            model=settings.model,
+            api_key=key,
+            base_url=settings.openai_base_url,
+            timeout_seconds=settings.model_timeout_seconds,
+            max_output_tokens=settings.model_max_output_tokens,
+            context_tokens=settings.model_context_tokens,
+            temperature=settings.model_temperature,
+            vision=settings.model_vision,
+            tools=settings.model_tools,
+            turn_rounds=settings.turn_rounds,
+            turn_tokens=settings.turn_tokens,
+        )
+    )
+
+
+def intake_limits(settings: Settings) -> IntakeLimits:
+    """The intake's slice of the settings."""
+    return IntakeLimits(
+        message_chars=settings.message_chars,
+        upload_bytes=settings.upload_mib * MIB,
+        turns_per_person=settings.turns_per_person,
+    )
+
+
+def turn_limits(settings: Settings) -> TurnLimits:
+    """A turn's slice of the settings."""
+    return TurnLimits(
+        seconds=settings.turn_seconds,
+        upload_bytes=settings.upload_mib * MIB,
+        cells=CellLimits(
+            cpu_seconds=settings.turn_cpu_seconds,
+            file_bytes=settings.reply_file_mib * MIB,
+            files=settings.reply_files,
+        ),
+    )
+
+
+def _private_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AlreadyRunning(
+            f"Another Threadbox uses the data folder {folder}. Stop it, or set THREADBOX_DATA_DIR to another folder."
+        ) from error
+    return lock
+
+
+def _instance(folder: Path) -> str:
+    """This installation's name on the engine, kept in the data folder, so that a new start knows its containers."""
+    path = folder / "instance.json"
+    if not path.exists():
+        path.write_text(json.dumps({"instance": folder.name + "-" + utc_now().strftime("%Y%m%d%H%M%S%f")}))
+    return str(json.loads(path.read_text())["instance"])

@@ -1,0 +1,47 @@
+"""Files and pictures: bytes in a blob store (a local folder so far), names in the database."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from obstore.store import LocalStore
+from sqlalchemy import insert, select
+
+from bot.model import Artifact
+from bot.ports import Clock
+from bot.store.database import Database
+from bot.store.schema import artifacts
+
+_ID = re.compile(r"[A-Za-z0-9_-]{20,48}")
+
+
+class BlobArtifacts:
+    """The Artifacts port. Ids are random: who has one may read the bytes."""
+
+    def __init__(self, database: Database, folder: Path, clock: Clock) -> None:
+        self._database = database
+        self._store = LocalStore(str(folder), mkdir=True)
+        self._clock = clock
+
+    async def save(self, turn_id: str, name: str, mime: str, data: bytes) -> Artifact:
+        """See bot.ports.Artifacts."""
+        artifact = Artifact(id=secrets.token_urlsafe(24), name=name, mime=mime, size=len(data))
+        await self._store.put_async(artifact.id, data)
+        row = {"id": artifact.id, "turn_id": turn_id, "name": name, "mime": mime, "size": len(data)}
+        async with self._database.begin() as connection:
+            await connection.execute(insert(artifacts).values(**row, created_at=self._clock()))
+        return artifact
+
+    async def load(self, artifact_id: str) -> tuple[Artifact, bytes]:
+        """See bot.ports.Artifacts."""
+        if _ID.fullmatch(artifact_id) is None:
+            raise LookupError(artifact_id)
+        async with self._database.begin() as connection:
+            row = (await connection.execute(select(artifacts).where(artifacts.c.id == artifact_id))).first()
+        if row is None:
+            raise LookupError(artifact_id)
+        got = await self._store.get_async(artifact_id)
+        data = bytes(await got.bytes_async())
+        return Artifact(id=row.id, name=row.name, mime=row.mime, size=row.size), data

@@ -1,0 +1,182 @@
+"""Runs code for one turn: each cell is a step, recorded before and after, with its pictures and files kept."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+
+from bot.codec import cell_from_json
+from bot.errors import BudgetSpent
+from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json
+from bot.ports import Artifacts, Emit, Steps, Stop, Turns
+from bot.text import cut_middle, file_name, size_words
+from sandbox import Cut, Display, Outcome, Output, SandboxError
+from sandbox.errors import FileRefused
+from sandbox.sandbox import canonical_language
+from sandbox.service import Lease
+
+RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
+MODEL_IMAGES = ("image/png", "image/jpeg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellLimits:
+    """Bounds on what one cell and all cells of a turn may use and bring back."""
+
+    cpu_seconds: float
+    file_bytes: int
+    files: int
+
+
+@dataclass
+class _Seen:
+    """What came out of a cell so far."""
+
+    text: list[str] = field(default_factory=list)
+    cut: int = 0
+    shown: list[Artifact] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+
+class TurnCells:
+    """The Cells port for one turn."""
+
+    def __init__(
+        self,
+        turn_id: str,
+        lease: Lease,
+        steps: Steps,
+        turns: Turns,
+        artifacts: Artifacts,
+        emit: Emit,
+        stop: Stop,
+        limits: CellLimits,
+    ) -> None:
+        self._turn_id = turn_id
+        self._lease = lease
+        self._steps = steps
+        self._turns = turns
+        self._artifacts = artifacts
+        self._emit = emit
+        self._stop = stop
+        self._limits = limits
+        self._count = 0
+        self._live = 0
+        self._cpu_ms = 0
+        # a model may ask for several cells at once; one interpreter takes one at a time
+        self._one = asyncio.Lock()
+
+    async def run(self, language: str, code: str) -> CellResult:
+        """See bot.ports.Cells."""
+        language = canonical_language(language)
+        async with self._one:
+            if self._cpu_ms > self._limits.cpu_seconds * 1000:
+                raise BudgetSpent(f"This request has used its {self._limits.cpu_seconds:g} s of processor time.")
+            self._count += 1
+            request_id = f"{self._turn_id}.{self._count}"
+            self._emit(CellStarted(language=language, code=code))
+            recorded = await self._steps.step(f"cell-{self._count}", lambda: self._run(request_id, language, code))
+            result = cell_from_json(recorded)
+            self._cpu_ms += result.cpu_ms
+            self._emit(CellDone(result=result))
+            return result
+
+    async def _run(self, request_id: str, language: str, code: str) -> Json:
+        if not await self._turns.begin_run(request_id, self._turn_id):
+            return asdict(_unknown())
+        try:
+            return asdict(await self._run_now(request_id, language, code))
+        except SandboxError as error:
+            message = f"The sandbox failed: {error} {error.mend}".strip()
+            return asdict(CellResult(status="lost", exit_code=1, output="", message=message))
+
+    async def _run_now(self, request_id: str, language: str, code: str) -> CellResult:
+        self._live += 1
+        # cells before this one are replayed from the record: their variables went with the sandbox they ran in
+        lost_before = self._lease.is_new and self._live == 1 and self._count > 1
+        seen = _Seen()
+        stopper = asyncio.ensure_future(self._interrupt_on_stop())
+        try:
+            async with aclosing(self._lease.run(code, language, request_id=request_id)) as events:
+                async for event in events:
+                    match event:
+                        case Output():
+                            seen.text.append(event.text)
+                            self._emit(CellOutput(text=event.text))
+                        case Cut():
+                            seen.cut += event.count
+                            seen.text.append(f"\n[… {size_words(event.count)} left out …]\n")
+                        case Display():
+                            await self._display(event, seen)
+                        case Outcome():
+                            seen.outcome = event
+        finally:
+            stopper.cancel()
+        assert seen.outcome is not None  # noqa: S101 - the Runner's contract
+        result = await self._result(seen, seen.outcome)
+        return replace(result, variables_lost_before=result.variables_lost_before or lost_before)
+
+    async def _interrupt_on_stop(self) -> None:
+        await self._stop.wait()
+        self._lease.interrupt()
+
+    async def _display(self, event: Display, seen: _Seen) -> None:
+        for mime in MODEL_IMAGES:
+            if mime in event.bundle:
+                name = f"figure-{len(seen.shown) + 1}.{mime.rpartition('/')[2]}"
+                seen.shown.append(await self._artifacts.save(self._turn_id, name, mime, event.bundle[mime]))
+                return
+        text = event.bundle.get("text/plain", b"").decode("utf-8", "replace") + "\n"
+        seen.text.append(text)
+        self._emit(CellOutput(text=text))
+
+    async def _result(self, seen: _Seen, outcome: Outcome) -> CellResult:
+        output, cut = cut_middle("".join(seen.text), RECORDED_CHARS)
+        files, left_out = await self._files(outcome)
+        return CellResult(
+            status=outcome.status,
+            exit_code=outcome.exit_code,
+            output=output,
+            duration_ms=outcome.duration_ms,
+            cpu_ms=outcome.cpu_ms,
+            cut_bytes=seen.cut + cut,
+            message=outcome.error_message,
+            shown=tuple(seen.shown),
+            files=tuple(files),
+            left_out=tuple(left_out),
+            variables_kept=outcome.variables_kept,
+            variables_lost_before=outcome.variables_lost_before,
+        )
+
+    async def _files(self, outcome: Outcome) -> tuple[list[Artifact], list[str]]:
+        if outcome.sandbox_lost or not outcome.files:
+            return [], []
+        sandbox = await self._lease.sandbox()
+        kept: list[Artifact] = []
+        left_out: list[str] = []
+        for file in outcome.files[: self._limits.files]:
+            try:
+                data = await sandbox.get_file(file.path, limit_bytes=self._limits.file_bytes)
+            except FileRefused:
+                left_out.append(
+                    f"{file_name(file.path)} ({size_words(file.size)}) stays in the sandbox: "
+                    f"I bring back files up to {size_words(self._limits.file_bytes)}."
+                )
+                continue
+            mime = mimetypes.guess_type(file_name(file.path))[0] or "application/octet-stream"
+            kept.append(await self._artifacts.save(self._turn_id, file_name(file.path), mime, data))
+        if len(outcome.files) > self._limits.files:
+            left_out.append(f"{len(outcome.files) - self._limits.files} more files stay in the sandbox.")
+        return kept, left_out
+
+
+def _unknown() -> CellResult:
+    return CellResult(
+        status="lost",
+        exit_code=1,
+        output="",
+        message="I was restarted while this code ran. Its outcome is unknown, and it was not run again.",
+        variables_kept=False,
+    )

@@ -1,0 +1,169 @@
+"""threadbox doctor: each thing Threadbox needs, whether it is there, and the mend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.app import NO_KEY, make_engine
+from bot.settings import Settings
+from bot.store import Database
+from sandbox import SandboxError
+
+LEAST_RUNC = (1, 2, 8)  # CVE-2025-31133, 52565, 52881
+LEAST_ENGINE = (29, 5, 1)  # CVE-2026-41567, 42306, 41568
+LEAST_FREE_MIB = 1024
+STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    mend: str = ""
+
+
+async def examine(settings: Settings, console: Console) -> int:
+    """Print the report; 1 when anything is an error."""
+    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [
+        check_engine, check_image, check_model, check_data_folder, check_database, check_platforms,
+    ]  # fmt: skip
+    worst = 0
+    for check in checks:
+        for finding in await check(settings):
+            console.print(f"[{STYLES[finding.level]}]{finding.level:8}[/] ", end="")
+            console.print(finding.what, markup=False, soft_wrap=True)
+            if finding.mend:
+                console.print(f"         → {finding.mend}", markup=False, soft_wrap=True)
+            worst = max(worst, int(finding.level == "error"))
+    return worst
+
+
+async def check_engine(settings: Settings) -> list[Finding]:
+    """Does an engine answer, and is it new enough to hold hostile code?"""
+    engine = make_engine(settings, instance="doctor")
+    try:
+        found = await engine.version()
+    except SandboxError as error:
+        return [Finding(level="error", what=str(error), mend=error.mend)]
+    finally:
+        await engine.aclose()
+    findings = [Finding(level="ok", what=f"Docker Engine {found['Version']} answers (API {found['ApiVersion']})")]
+    if _numbers(found["Version"]) < LEAST_ENGINE:
+        wanted = ".".join(map(str, LEAST_ENGINE))
+        what = f"Docker Engine {found['Version']} has known holes in its copy calls, which Threadbox never uses"
+        findings.append(Finding(level="warning", what=what, mend=f"Upgrade to {wanted} or newer."))
+    runc = next((part["Version"] for part in found.get("Components", []) if part["Name"] == "runc"), "0")
+    if _numbers(runc) < LEAST_RUNC:
+        wanted = ".".join(map(str, LEAST_RUNC))
+        what = f"runc {runc} has known ways out of a container (CVE-2025-31133 and others)"
+        findings.append(
+            Finding(level="warning", what=what, mend=f"Upgrade to {wanted} or newer before strangers use it.")
+        )
+    options = " ".join(found["Info"].get("SecurityOptions") or [])
+    if "seccomp" not in options:
+        findings.append(
+            Finding(level="error", what="The engine has no seccomp", mend="Use a kernel with CONFIG_SECCOMP.")
+        )
+    if "rootless" not in options and "userns" not in options:
+        what = "The engine runs as root without user namespaces"
+        findings.append(
+            Finding(level="warning", what=what, mend='Set "userns-remap" in daemon.json, or run Docker rootless.')
+        )
+    return findings
+
+
+async def check_image(settings: Settings) -> list[Finding]:
+    """Is the sandbox image built?"""
+    engine = make_engine(settings, instance="doctor")
+    try:
+        if await engine.has_image():
+            return [Finding(level="ok", what="The sandbox image is built")]
+        return [Finding(level="warning", what="The sandbox image is not built", mend="threadbox run builds it.")]
+    except SandboxError:
+        return []  # said by check_engine
+    finally:
+        await engine.aclose()
+
+
+async def check_model(settings: Settings) -> list[Finding]:
+    """Does the model server answer with this key, and does it know the model?"""
+    if not settings.has_model:
+        return [
+            Finding(
+                level="warning", what="No model is set: code blocks run as they are", mend="Set OPENAI_API_KEY in .env."
+            )
+        ]
+    base = (settings.openai_base_url or "https://api.openai.com/v1").rstrip("/")
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else NO_KEY
+    try:
+        async with httpx.AsyncClient(timeout=10) as client:
+            answer = await client.get(f"{base}/models", headers={"Authorization": f"Bearer {key}"})
+    except httpx.HTTPError as error:
+        what = f"The model server does not answer ({type(error).__name__})"
+        return [Finding(level="error", what=what, mend="Check OPENAI_BASE_URL.")]
+    if answer.status_code in (401, 403):
+        return [Finding(level="error", what="The model server does not accept the key", mend="Check OPENAI_API_KEY.")]
+    if answer.status_code != httpx.codes.OK:
+        what = f"The model server answers {answer.status_code} to a list of its models"
+        return [Finding(level="warning", what=what, mend="Ask something and see whether an answer comes.")]
+    if f'"{settings.model}"' not in answer.text:
+        return [
+            Finding(
+                level="warning", what=f"The model server does not list {settings.model}", mend="Check THREADBOX_MODEL."
+            )
+        ]
+    return [Finding(level="ok", what=f"The model server knows {settings.model}")]
+
+
+async def check_data_folder(settings: Settings) -> list[Finding]:
+    """Is there a private place with room?"""
+    folder = settings.folder
+
+    def look() -> list[Finding]:
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        if not os.access(place, os.W_OK):
+            return [Finding(level="error", what=f"Cannot write to {place}", mend="Set THREADBOX_DATA_DIR.")]
+        free = shutil.disk_usage(place).free >> 20
+        if free < LEAST_FREE_MIB:
+            return [Finding(level="warning", what=f"{free} MiB are free for {folder}", mend="Make room.")]
+        return [Finding(level="ok", what=f"Data folder {folder}, {free:,} MiB free")]
+
+    return await asyncio.to_thread(look)
+
+
+async def check_database(settings: Settings) -> list[Finding]:
+    """Can the database be opened?"""
+    if settings.database_url is None and not settings.folder.exists():
+        return [Finding(level="ok", what="The database will be made at the first start")]
+    try:
+        await (await Database.open(settings.database)).aclose()
+    except (SQLAlchemyError, OSError) as error:
+        what = f"The database cannot be opened ({type(error).__name__})"
+        return [Finding(level="error", what=what, mend="Check THREADBOX_DATABASE_URL.")]
+    return [Finding(level="ok", what="The database opens")]
+
+
+async def check_platforms(settings: Settings) -> list[Finding]:
+    """Where can people reach the bot?"""
+    if settings.web_host not in ("127.0.0.1", "localhost", "::1") and settings.web_token is None:
+        mend = "Set THREADBOX_WEB_TOKEN, or THREADBOX_WEB_HOST to 127.0.0.1."
+        return [
+            Finding(level="error", what=f"The web chat would be open to everyone on {settings.web_host}", mend=mend)
+        ]
+    return [Finding(level="ok", what=f"Web chat on http://{settings.web_host}:{settings.web_port}")]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,116 @@
+"""The turn queue on DBOS: a turn that a crash interrupts begins again and repeats no step that it has done.
+
+The workflow's id is the turn's: it names the thread and the padded arrival number, since DBOS breaks ties of its
+one-second clock by id. Chunks of output never pass through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos._serialization import Serializer  # the only place that has the base class; checked by the contract tests
+
+from bot.model import Json, TurnStatus
+from bot.turn import TurnRunner
+
+log = structlog.get_logger()
+
+APPLICATION_VERSION = "1"  # raised when the sequence of steps of a turn changes
+QUEUE = "turns"
+POLL_SECONDS = 0.02
+STOP_SECONDS = 10.0  # for turns that are cut off when the process stops
+
+
+class JsonSerializer(Serializer):
+    """Versioned JSON; the default would be pickle."""
+
+    def serialize(self, data: Any) -> str:
+        """Raises TypeError for what is not plain data; an exception becomes its class name and text."""
+        return json.dumps({"v": 1, "data": data}, default=_plain)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        """What `serialize` was given; exceptions come back as RuntimeError."""
+        data = json.loads(serialized_data)["data"]
+        if isinstance(data, dict) and set(data) == {"__error__", "text"}:
+            return RuntimeError(f"{data['__error__']}: {data['text']}")
+        return data
+
+    def name(self) -> str:
+        """Kept beside every value."""
+        return "threadbox_json_1"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return {"__error__": type(value).__name__, "text": str(value)}
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+class DbosSteps:
+    """The Steps port inside a DBOS workflow."""
+
+    async def step(self, name: str, work: Callable[[], Awaitable[Json]]) -> Json:
+        """See bot.ports.Steps."""
+
+        async def run() -> Json:
+            return await work()
+
+        result: Json = await DBOS.run_step_async({"name": name}, run)
+        return result
+
+
+class DbosTurnQueue:
+    """The TurnQueue port on DBOS; one instance a process, as DBOS is."""
+
+    def __init__(self, *, database_url: str, turns_at_once: int) -> None:
+        self._database_url = database_url
+        self._turns_at_once = turns_at_once
+        self._workflow: Any = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self, runner: TurnRunner) -> None:
+        """Connect, take up what a dead process left, and serve."""
+        config: DBOSConfig = {
+            "name": "threadbox",
+            "system_database_url": self._database_url,
+            "application_version": APPLICATION_VERSION,
+            "executor_id": "local",
+            "serializer": JsonSerializer(),
+            "log_level": "WARNING",
+            "console_log_level": "WARNING",
+        }
+        DBOS(config=config)
+
+        @DBOS.workflow(name="turn")
+        async def turn(turn_id: str) -> str:
+            return await self._running(runner.run(turn_id, DbosSteps()))
+
+        self._workflow = turn
+        DBOS.launch()
+        await DBOS.register_queue_async(
+            QUEUE, partition_concurrency=1, worker_concurrency=self._turns_at_once, polling_interval_sec=POLL_SECONDS
+        )
+
+    async def enqueue(self, turn_id: str, thread_id: str) -> None:
+        """See bot.ports.TurnQueue."""
+        with SetWorkflowID(turn_id), SetEnqueueOptions(queue_partition_key=thread_id):
+            await DBOS.enqueue_workflow_async(QUEUE, self._workflow, turn_id)
+
+    async def _running(self, work: Coroutine[Any, Any, TurnStatus]) -> TurnStatus:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await task
+
+    async def aclose(self) -> None:
+        """Stop serving; what runs is cut off and left for the next start to take up."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)

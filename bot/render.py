@@ -1,0 +1,156 @@
+"""Turn events into replies; pure. One reply a cell, one for the agent's words between cells, in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.model import (
+    Block,
+    CellDone,
+    CellOutput,
+    CellResult,
+    CellStarted,
+    Code,
+    Ended,
+    File,
+    Notice,
+    Picture,
+    Printed,
+    Reply,
+    Said,
+    Text,
+    TextDelta,
+    TextDone,
+    TurnEvent,
+)
+from bot.text import cut_middle, printable
+
+OUTPUT_CHARS = 8_000  # of one cell's output in a reply; the rest is a file
+TEXT_CHARS = 40_000  # of the agent's words in one reply
+
+
+class Transcript:
+    """Folds the events of one turn. `apply` returns the replies that an event changed."""
+
+    def __init__(self, turn_id: str) -> None:
+        self._turn_id = turn_id
+        self._part = 0
+        self._open: Text | None = None
+        self._code: Code | None = None
+        self._printed = ""
+
+    def apply(self, event: TurnEvent) -> list[Reply]:
+        """The replies to post or edit because of this event, oldest first."""
+        match event:
+            case TextDelta():
+                return self._text((self._open.markdown if self._open else "") + event.text, final=False)
+            case TextDone():
+                return self._text(event.text, final=True)
+            case CellStarted():
+                before = self._close_text()
+                self._code = Code(language=event.language, source=event.code)
+                self._printed = ""
+                return [*before, self._reply((self._code,), final=False)]
+            case CellOutput():
+                self._printed += event.text
+                return [self._reply(self._live(), final=False)]
+            case CellDone():
+                return [self._close_cell(event.result)]
+            case Said():
+                before = self._close_text()
+                return [*before, self._next((Notice(text=event.text, level=event.level),))]
+            case Ended():
+                return self._end(event)
+
+    def _text(self, markdown: str, *, final: bool) -> list[Reply]:
+        if not markdown.strip():
+            return []
+        self._open = Text(markdown=cut_middle(markdown, TEXT_CHARS)[0])
+        reply = self._reply((self._open,), final=final)
+        if final:
+            self._open = None
+            self._part += 1
+        return [reply]
+
+    def _close_text(self) -> list[Reply]:
+        return self._text(self._open.markdown, final=True) if self._open else []
+
+    def _live(self) -> tuple[Block, ...]:
+        text, cut = cut_middle(printable(self._printed), OUTPUT_CHARS)
+        return (self._code or Code(language="", source=""), Printed(text=text, cut_bytes=cut))
+
+    def _close_cell(self, result: CellResult) -> Reply:
+        code = self._code or Code(language="", source="")
+        blocks: list[Block] = [code]
+        text, cut = cut_middle(printable(result.output), OUTPUT_CHARS)
+        if text.strip():
+            blocks.append(Printed(text=text.rstrip(), cut_bytes=cut + result.cut_bytes))
+        blocks += [Picture(artifact=artifact) for artifact in result.shown]
+        blocks += [_file_block(File(artifact=artifact)) for artifact in result.files]
+        blocks += _notices(result)
+        self._code = None
+        return self._next(tuple(blocks))
+
+    def _end(self, event: Ended) -> list[Reply]:
+        replies = self._close_text()
+        if self._code is not None:  # the turn ended under a cell whose end nobody told
+            replies.append(self._next((*self._live(), Notice(text="Interrupted.", level="warning"))))
+            self._code = None
+        if event.status == "stopped":
+            replies.append(self._next((Notice(text="Stopped.", level="warning"),)))
+        return replies
+
+    def failure(self, text: str, *, can_retry: bool) -> list[Reply]:
+        """What the thread is told when the turn fails."""
+        before = self._end(Ended(status="done"))
+        failed = self._next((Notice(text=text, level="error"),))
+        return [*before, replace(failed, actions=("retry",) if can_retry else ())]
+
+    def _reply(self, blocks: tuple[Block, ...], *, final: bool) -> Reply:
+        return Reply(turn_id=self._turn_id, part=self._part, blocks=blocks, final=final)
+
+    def _next(self, blocks: tuple[Block, ...]) -> Reply:
+        reply = self._reply(blocks, final=True)
+        self._part += 1
+        return reply
+
+
+SHOWN_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+
+
+def _file_block(file: File) -> Block:
+    return Picture(artifact=file.artifact) if file.artifact.mime in SHOWN_IMAGES else file
+
+
+def _notices(result: CellResult) -> list[Block]:
+    notices: list[Block] = []
+    if result.variables_lost_before:
+        notices.append(
+            Notice(text="The interpreter had ended since the last cell: earlier variables are gone.", level="warning")
+        )
+    words = _words(result)
+    if words:
+        notices.append(Notice(text=words, level="warning"))
+    if not result.variables_kept:
+        notices.append(Notice(text="All variables of this thread are lost; its files are kept.", level="warning"))
+    notices += [Notice(text=line, level="warning") for line in result.left_out]
+    return notices
+
+
+def _words(result: CellResult) -> str:
+    seconds = f"{result.duration_ms / 1000:.1f} s"
+    match result.status:
+        case "timeout":
+            return f"Timed out after {seconds}."
+        case "oom":
+            return f"Out of memory after {seconds}."
+        case "interrupted":
+            return f"Stopped after {seconds}."
+        case "output_limit":
+            return "Stopped: it printed too much."
+        case "crashed" | "lost":
+            return result.message or "The interpreter ended."
+        case "error" if not result.output.strip():
+            return result.message or f"Exit code {result.exit_code}."
+        case _:
+            return ""

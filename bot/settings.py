@@ -1,0 +1,103 @@
+"""Every setting of the operator's, from the environment and .env; the only module that reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.errors import ConfigurationError
+from sandbox.image_build import BUILD_ARGUMENTS, CA_VARIABLES, DEFAULT_BASE
+
+
+class Settings(BaseSettings):
+    """Read once, at start. A name here is the variable's, with THREADBOX_ before it unless an alias says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="THREADBOX_",
+        env_file=".env",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+    # the model
+    openai_api_key: Annotated[SecretStr | None, Field(alias="OPENAI_API_KEY")] = None
+    openai_base_url: Annotated[str | None, Field(alias="OPENAI_BASE_URL")] = None
+    model: str = "gpt-4.1-mini"
+    model_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+    model_max_output_tokens: Annotated[int, Field(ge=64)] = 4096
+    model_context_tokens: Annotated[int, Field(ge=1000)] = 24_000
+    model_temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    model_vision: bool = False
+    model_tools: bool = True
+
+    # where things are
+    data_dir: Path = Path("~/.local/share/threadbox")
+    database_url: str | None = None
+    base_image: str = DEFAULT_BASE
+    image: str | None = None
+
+    # the web chat
+    web_host: str = "127.0.0.1"
+    web_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    web_token: SecretStr | None = None
+
+    # a turn
+    turn_seconds: Annotated[float, Field(gt=0)] = 600.0
+    turn_rounds: Annotated[int, Field(ge=1, le=100)] = 20
+    turn_tokens: Annotated[int, Field(ge=1000)] = 200_000
+    turn_cpu_seconds: Annotated[float, Field(gt=0)] = 300.0
+    turns_at_once: Annotated[int, Field(ge=1)] = 20
+    turns_per_person: Annotated[int, Field(ge=1)] = 10
+    message_chars: Annotated[int, Field(ge=100)] = 32_000
+    upload_mib: Annotated[int, Field(ge=1)] = 32
+    reply_file_mib: Annotated[int, Field(ge=1)] = 25
+    reply_files: Annotated[int, Field(ge=1)] = 10
+
+    # a sandbox
+    cell_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    memory_mib: Annotated[int, Field(ge=64)] = 1024
+    cpus: Annotated[float, Field(ge=0.05)] = 1.0
+    workspace_mib: Annotated[int, Field(ge=1)] = 512
+    max_sandboxes: Annotated[int, Field(ge=1)] = 20
+    idle_minutes: Annotated[float, Field(gt=0)] = 20.0
+
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model can be asked; without one code blocks run as they are."""
+        return self.openai_api_key is not None or self.openai_base_url is not None
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.data_dir.expanduser().resolve()
+
+    @property
+    def database(self) -> str:
+        """The application database as an SQLAlchemy URL."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.folder / 'threadbox.sqlite'}"
+
+
+def load() -> Settings:
+    """The settings, checked. Raises ConfigurationError with one line for each mistake."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for mistake in error.errors():
+            name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
+            variable = name if name.isupper() else f"THREADBOX_{name.upper()}"
+            lines.append(f"{variable}: {mistake['msg']} (it is {str(mistake.get('input'))[:60]!r})")
+        raise ConfigurationError("\n".join(lines)) from error
+
+
+def build_environment() -> dict[str, str]:
+    """What the image build may know of the host: proxies, package index, CA bundle."""
+    return {name: os.environ[name] for name in (*BUILD_ARGUMENTS, *CA_VARIABLES) if name in os.environ}

@@ -1,0 +1,8 @@
+"""The application database: one schema on SQLite or PostgreSQL, one module a concern."""
+
+from bot.store.database import Database
+from bot.store.inbox import SqlInbox
+from bot.store.outbox import SqlHistory, SqlOutbox
+from bot.store.turns import SqlTurns
+
+__all__ = ["Database", "SqlHistory", "SqlInbox", "SqlOutbox", "SqlTurns"]

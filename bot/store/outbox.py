@@ -1,0 +1,110 @@
+"""Replies by their stable key, and threads as they are shown."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, insert, select, update
+
+from bot.codec import message_from_json, reply_from_json, reply_to_json
+from bot.model import Entry, PostedReply, Reply, ThreadKey, ThreadSummary
+from bot.store.database import Database
+from bot.store.inbox import thread_id
+from bot.store.schema import messages, replies, turns
+
+TITLE_CHARS = 80
+
+
+class SqlOutbox:
+    """The Outbox port on SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def replies(self, turn_id: str) -> list[PostedReply]:
+        """See bot.ports.Outbox."""
+        query = select(replies).where(replies.c.turn_id == turn_id).order_by(replies.c.part)
+        async with self._database.begin() as connection:
+            return [
+                PostedReply(reply=reply_from_json(row.turn_id, row.part, row.body), message_id=row.message_id)
+                for row in await connection.execute(query)
+            ]
+
+    async def write(self, reply: Reply) -> None:
+        """See bot.ports.Outbox."""
+        mine = (replies.c.turn_id == reply.turn_id) & (replies.c.part == reply.part)
+        body = reply_to_json(reply)
+        async with self._database.begin() as connection:
+            changed = await connection.execute(update(replies).where(mine).values(body=body))
+            if changed.rowcount == 0:
+                await connection.execute(insert(replies).values(turn_id=reply.turn_id, part=reply.part, body=body))
+
+    async def posted(self, reply: Reply, message_id: str) -> None:
+        """See bot.ports.Outbox."""
+        mine = (replies.c.turn_id == reply.turn_id) & (replies.c.part == reply.part)
+        async with self._database.begin() as connection:
+            await connection.execute(update(replies).where(mine).values(message_id=message_id))
+
+
+class SqlHistory:
+    """The History port on SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def threads(self, platform: str, channel: str, limit: int) -> list[ThreadSummary]:
+        """See bot.ports.History."""
+        first = func.min(messages.c.id).label("first")
+        newest = func.max(messages.c.created_at).label("newest")
+        counted = (
+            select(messages.c.thread_id, first, newest, func.count().label("count"))
+            .where(messages.c.platform == platform, messages.c.channel == channel)
+            .group_by(messages.c.thread_id)
+            .order_by(newest.desc())
+            .limit(limit)
+            .subquery()
+        )
+        query = select(messages.c.body, counted.c.newest, counted.c["count"]).join(
+            counted, messages.c.id == counted.c.first
+        )
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query.order_by(counted.c.newest.desc()))).all()
+        summaries = []
+        for body, updated_at, count in rows:
+            message = message_from_json(body)
+            title = message.text.strip().splitlines()[0][:TITLE_CHARS] if message.text.strip() else "(files)"
+            summaries.append(
+                ThreadSummary(
+                    key=message.key, title=title, author=message.author.name, messages=count, updated_at=updated_at
+                )
+            )
+        return summaries
+
+    async def entries(self, key: ThreadKey, limit: int) -> list[Entry]:
+        """See bot.ports.History."""
+        thread = thread_id(key)
+        query = (
+            select(messages.c.body, turns.c.id, turns.c.status)
+            .select_from(messages.outerjoin(turns, turns.c.message == messages.c.id))
+            .where(messages.c.thread_id == thread)
+            .order_by(messages.c.id.desc(), turns.c.id)
+            .limit(limit)
+        )
+        written = (
+            select(replies)
+            .select_from(replies.join(turns, replies.c.turn_id == turns.c.id))
+            .where(turns.c.thread_id == thread)
+            .order_by(replies.c.turn_id, replies.c.part)
+        )
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query)).all()
+            by_turn: dict[str, list[Reply]] = {}
+            for row in await connection.execute(written):
+                by_turn.setdefault(row.turn_id, []).append(reply_from_json(row.turn_id, row.part, row.body))
+        return [
+            Entry(
+                message=message_from_json(row.body),
+                turn_id=row.id,
+                status=row.status,
+                replies=tuple(by_turn.get(row.id, ())),
+            )
+            for row in reversed(rows)
+        ]

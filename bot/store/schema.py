@@ -1,0 +1,88 @@
+"""The tables. A change here goes with an Alembic revision in migrations/versions, never with an edit of an old one."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("platform", String(32), nullable=False),
+    Column("workspace", String(128), nullable=False),
+    Column("channel", String(128), nullable=False),
+    Column("thread", String(128), nullable=False),
+    Column("arrivals", Integer, nullable=False, default=0),  # the number of the last message that became a turn
+    Column("has_sandbox", Boolean, nullable=False, default=False),
+    Column("agent_state", JSON),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("platform", "workspace", "channel", "thread"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("thread_id", ForeignKey("threads.id"), nullable=False, index=True),
+    Column("platform", String(32), nullable=False),
+    Column("workspace", String(128), nullable=False),
+    Column("channel", String(128), nullable=False),
+    Column("message_id", String(128), nullable=False),
+    Column("author_id", String(128), nullable=False),
+    Column("body", JSON, nullable=False),  # bot.codec.message_to_json
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    # a second delivery of the same message finds its claim here
+    UniqueConstraint("platform", "workspace", "channel", "message_id"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("thread_id", ForeignKey("threads.id"), nullable=False, index=True),
+    Column("message", ForeignKey("messages.id"), nullable=False, index=True),
+    Column("status", String(16), nullable=False, index=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("turn_id", ForeignKey("turns.id"), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("body", JSON, nullable=False),  # bot.codec.reply_to_json
+    Column("message_id", String(128)),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("request_id", String(96), primary_key=True),
+    Column("turn_id", ForeignKey("turns.id"), nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", String(48), primary_key=True),
+    Column("turn_id", ForeignKey("turns.id"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("mime", String(100), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)

@@ -1,0 +1,62 @@
+"""Pure work on text: code fences, control characters, cutting in the middle."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ \t]*$", re.S | re.M
+)
+_INLINE_FENCE = re.compile(r"```(?P<language>\w*)[ \t]*\n?(?P<code>.+?)```", re.S)
+# CSI and OSC sequences, then any other escape; ECMA-48 section 5.4
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]?")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class CodeBlock(NamedTuple):
+    """Code in a message; `language` is lower case, python where none is named."""
+
+    language: str
+    code: str
+
+
+def code_blocks(text: str) -> list[CodeBlock]:
+    """The fenced blocks of a message, in order; a fence on one line counts too."""
+    found = list(_FENCE.finditer(text)) or list(_INLINE_FENCE.finditer(text))
+    return [CodeBlock((match["language"] or "python").lower(), match["code"]) for match in found]
+
+
+def printable(text: str) -> str:
+    """Output as it can be shown: no ANSI, no control or direction characters, overwritten lines resolved."""
+    text = _ANSI.sub("", text).replace("\r\n", "\n")
+    text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return _CONTROLS.sub("\ufffd", text)
+
+
+def cut_middle(text: str, limit: int) -> tuple[str, int]:
+    """`text` in at most about `limit` characters, head and tail kept, and how many were left out."""
+    if len(text) <= limit:
+        return text, 0
+    half = limit // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n[… {left_out:,} characters left out …]\n{text[-half:]}", left_out
+
+
+def file_name(path: str, longest: int = 100) -> str:
+    """The last part of a path that hostile code chose, fit for a person's disk and for a header."""
+    name = re.sub(r"[^\w.() +-]", "_", path.rsplit("/", 1)[-1]).strip(". ")
+    stem, dot, suffix = name.rpartition(".")
+    if len(name) > longest:
+        name = f"{stem[: longest - len(suffix) - 1]}{dot}{suffix}"[:longest]
+    return name or "file"
+
+
+def size_words(count: int) -> str:
+    """A size as people say it."""
+    size = float(count)
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,163 @@
+"""An OpenAI-compatible HTTP server on loopback that answers from a script: the real client talks to it.
+
+A script is a list; each request takes the next item: a string (text), a `Call`, a `Fault`, or a function of the
+request that returns one of them. Past the end it answers "Done.".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+
+@dataclass(frozen=True)
+class Call:
+    """Tool calls: (name, arguments), arguments as a mapping or as raw text."""
+
+    calls: list[tuple[str, Any]]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A failure: an HTTP status, or `hang`, `slow` (a word every 0.2 s), `garbage`, `newlines`, `cut`."""
+
+    status: int = 0
+    kind: str = ""
+
+
+Item = str | Call | Fault
+Script = list[Item | Callable[[dict[str, Any]], Item]]
+
+
+def python(code: str, text: str = "") -> Call:
+    """One call of the tool `python`."""
+    return Call([("python", {"code": code})], text)
+
+
+@dataclass
+class ModelServer:
+    """The server's address, what it will say and what it was asked."""
+
+    url: str = ""
+    script: Script = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+    def next(self, body: dict[str, Any]) -> Item:
+        self.requests.append(body)
+        item = self.script.pop(0) if self.script else "Done."
+        return item(body) if callable(item) else item
+
+    async def chat(self, request: Request) -> Response:
+        body = await request.json()
+        item = self.next(body)
+        if isinstance(item, Fault) and item.status:
+            return JSONResponse({"error": {"message": "scripted", "type": "scripted"}}, item.status)
+        if isinstance(item, Fault) and item.kind == "garbage":
+            return Response(b"<html>gateway</html>", media_type="text/event-stream")
+        return StreamingResponse(_events(item), media_type="text/event-stream")
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse({"data": [{"id": "scripted", "object": "model"}]})
+
+
+async def _events(item: Item) -> AsyncIterator[bytes]:
+    if isinstance(item, Fault):
+        async for event in _fault(item):
+            yield event
+        return
+    if isinstance(item, str):
+        for start in range(0, len(item), 7):
+            yield _chunk({"content": item[start : start + 7]})
+        yield _chunk({}, "stop")
+    else:
+        if item.text:
+            yield _chunk({"content": item.text})
+        for index, (name, arguments) in enumerate(item.calls):
+            raw = arguments if isinstance(arguments, str) else json.dumps(arguments)
+            function = {"name": name, "arguments": raw}
+            yield _chunk(
+                {
+                    "tool_calls": [
+                        {
+                            "index": index,
+                            "id": f"call_{time.monotonic_ns()}_{index}",
+                            "type": "function",
+                            "function": function,
+                        }
+                    ]
+                }
+            )
+        yield _chunk({}, "tool_calls")
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    yield _line(
+        {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [], "usage": usage}
+    )
+    yield b"data: [DONE]\n\n"
+
+
+async def _fault(fault: Fault) -> AsyncIterator[bytes]:
+    match fault.kind:
+        case "hang":
+            yield _chunk({"content": "Let me think"})
+            await asyncio.sleep(60)
+        case "slow":
+            for _ in range(300):
+                yield _chunk({"content": "word "})
+                await asyncio.sleep(0.2)
+        case "newlines":
+            for _ in range(5000):
+                yield _chunk({"content": "\n"})
+        case "cut":
+            yield _chunk({"content": "half an"})
+            raise ConnectionResetError
+
+
+def _chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return _line({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [choice]})
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(value)}\n\n".encode()
+
+
+@contextmanager
+def model_server(script: Script | None = None) -> Iterator[ModelServer]:
+    """A running server, in a thread of its own with a loop of its own."""
+    scripted = ModelServer(script=script or [])
+    routes = [
+        Route("/v1/chat/completions", scripted.chat, methods=["POST"]),
+        Route("/v1/models", scripted.models),
+    ]
+    config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="critical", timeout_graceful_shutdown=0)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    scripted.url = f"http://127.0.0.1:{port}/v1"
+    try:
+        yield scripted
+    finally:
+        server.should_exit = True
+        thread.join(5)
+
+
+if __name__ == "__main__":
+    with model_server([python("print(6 * 7)", "Let me compute."), "It is **42**."]) as running:
+        print(running.url, flush=True)
+        time.sleep(3600)
