@@ -25,7 +25,7 @@ class BlobArtifacts:
         self._store = LocalStore(str(folder), mkdir=True)
         self._clock = clock
 
-    async def save(self, turn_id: str, name: str, mime: str, data: bytes) -> Artifact:
+    async def save(self, turn_id: str | None, name: str, mime: str, data: bytes) -> Artifact:
         """See bot.ports.Artifacts."""
         artifact = Artifact(id=secrets.token_urlsafe(24), name=name, mime=mime, size=len(data))
         await self._store.put_async(artifact.id, data)

@@ -46,7 +46,7 @@ async def have_image(settings: Settings, say: Say) -> None:
 
 async def serve(settings: Settings, say: Say) -> int:
     """Serve the web chat until cancelled."""
-    from adapters.web import WebConfig, WebPlatform, serving
+    from adapters.web import WebConfig, make_platform, serving
 
     await have_image(settings, say)
     async with App(settings) as app:
@@ -57,9 +57,9 @@ async def serve(settings: Settings, say: Say) -> int:
             upload_bytes=settings.upload_mib * 1024 * 1024,
         )
         parts = app.parts
-        platform = WebPlatform(config, parts.intake, parts.commands, parts.history, parts.artifacts, utc_now)
+        platform = make_platform(parts.intake, parts.commands, parts.history, parts.artifacts)
         await app.serve({platform.name: platform})
-        async with serving(platform, config) as address:
+        async with serving(platform, config, utc_now) as address:
             say(f"Threadbox is ready: {address}")
             if not settings.has_model:
                 say("No model is set: I run code blocks as they are. Put OPENAI_API_KEY into .env to have an agent.")

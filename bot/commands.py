@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.model import IncomingMessage, ThreadKey
 from bot.stops import Stops
+from bot.text import NOTHING_RUNS
 from sandbox.service import SandboxService
 
 HELP = (
@@ -24,7 +25,7 @@ class Commands:
         """Carry out a message that is nothing but a command; its answer, or None when it is something else."""
         match message.text.strip().lower().rstrip(".!"):
             case "stop":
-                return self.stop(message.key)
+                return "Stopping." if self.stop(message.key) else NOTHING_RUNS
             case "reset":
                 return await self.reset(message.key)
             case "help":
@@ -32,12 +33,12 @@ class Commands:
             case _:
                 return None
 
-    def stop(self, key: ThreadKey) -> str:
-        """End what runs in a thread; what is queued stays."""
-        return "Stopping." if self._stops.stop(key) else "Nothing is running here."
+    def stop(self, key: ThreadKey) -> bool:
+        """See bot.ports.Commands."""
+        return self._stops.stop(key)
 
     async def reset(self, key: ThreadKey) -> str:
-        """Throw a thread's sandbox away, once what runs in it has stopped."""
+        """See bot.ports.Commands: waits until what runs has stopped."""
         self._stops.stop(key)
         async with self._sandboxes.lease(sandbox_key(key)) as lease:
             await lease.reset()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Literal
 
 import structlog
 
 from bot.commands import Commands
 from bot.errors import Refused
-from bot.model import IncomingMessage, Turn
+from bot.model import IncomingMessage, Receipt, Turn
 from bot.ports import Inbox, Platform, TurnQueue
 from bot.text import size_words
 
@@ -27,15 +26,6 @@ class IntakeLimits:
     message_chars: int
     upload_bytes: int
     turns_per_person: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What became of a message; `answer` is what to tell its author at once, if anything."""
-
-    kind: Literal["turn", "command", "context", "duplicate"]
-    turn: Turn | None = None
-    answer: str = ""
 
 
 class Intake:

@@ -82,6 +82,15 @@ class Artifact:
     size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a message; `answer` is what to tell its author at once, if anything."""
+
+    kind: Literal["turn", "command", "context", "duplicate"]
+    turn: Turn | None = None
+    answer: str = ""
+
+
 # ---- what happens in a turn
 
 

@@ -15,6 +15,7 @@ from bot.model import (
     IncomingMessage,
     Json,
     PostedReply,
+    Receipt,
     Reply,
     ThreadKey,
     ThreadSummary,
@@ -115,11 +116,31 @@ class History(Protocol):
         """The newest messages of a thread with their replies, oldest first."""
 
 
+class Commands(Protocol):
+    """What people say to the bot rather than to the agent."""
+
+    def stop(self, key: ThreadKey) -> bool:
+        """End what runs in a thread, what is queued stays; whether anything ran."""
+
+    async def reset(self, key: ThreadKey) -> str:
+        """Throw a thread's sandbox away; the words for who asked."""
+
+
+class Intake(Protocol):
+    """Where a platform gives its messages."""
+
+    async def take(self, message: IncomingMessage, platform: Platform) -> Receipt:
+        """Claim and queue a message. Raises Refused with the limit named; nothing is kept then."""
+
+    async def retry(self, turn_id: str) -> Turn:
+        """Another turn for the message of an ended one. Raises LookupError, Refused."""
+
+
 class Artifacts(Protocol):
     """Files and pictures, in the blob store."""
 
-    async def save(self, turn_id: str, name: str, mime: str, data: bytes) -> Artifact:
-        """Keep bytes under a new id."""
+    async def save(self, turn_id: str | None, name: str, mime: str, data: bytes) -> Artifact:
+        """Keep bytes under a new id; `turn_id` is None for what a person sent."""
 
     async def load(self, artifact_id: str) -> tuple[Artifact, bytes]:
         """An artifact with its bytes. Raises LookupError."""

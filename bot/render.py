@@ -38,6 +38,7 @@ class Transcript:
         self._open: Text | None = None
         self._code: Code | None = None
         self._printed = ""
+        self._cell_stopped = False
 
     def apply(self, event: TurnEvent) -> list[Reply]:
         """The replies to post or edit because of this event, oldest first."""
@@ -89,6 +90,7 @@ class Transcript:
         blocks += [_file_block(File(artifact=artifact)) for artifact in result.files]
         blocks += _notices(result)
         self._code = None
+        self._cell_stopped = result.status == "interrupted"
         return self._next(tuple(blocks))
 
     def _end(self, event: Ended) -> list[Reply]:
@@ -96,7 +98,7 @@ class Transcript:
         if self._code is not None:  # the turn ended under a cell whose end nobody told
             replies.append(self._next((*self._live(), Notice(text="Interrupted.", level="warning"))))
             self._code = None
-        if event.status == "stopped":
+        if event.status == "stopped" and not self._cell_stopped:
             replies.append(self._next((Notice(text="Stopped.", level="warning"),)))
         return replies
 

@@ -80,7 +80,7 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", String(48), primary_key=True),
-    Column("turn_id", ForeignKey("turns.id"), nullable=False, index=True),
+    Column("turn_id", ForeignKey("turns.id"), index=True),  # none: a person sent it
     Column("name", String(200), nullable=False),
     Column("mime", String(100), nullable=False),
     Column("size", Integer, nullable=False),

@@ -53,7 +53,7 @@ def upgrade() -> None:
     op.create_index(op.f('ix_turns_thread_id'), 'turns', ['thread_id'], unique=False)
     op.create_table('artifacts',
     sa.Column('id', sa.String(length=48), nullable=False),
-    sa.Column('turn_id', sa.String(length=64), nullable=False),
+    sa.Column('turn_id', sa.String(length=64), nullable=True),
     sa.Column('name', sa.String(length=200), nullable=False),
     sa.Column('mime', sa.String(length=100), nullable=False),
     sa.Column('size', sa.Integer(), nullable=False),

@@ -1,0 +1,6 @@
+"""The local web chat: a platform like the others, whose server is ours."""
+
+from adapters.web.config import WebConfig
+from adapters.web.server import make_platform, serving
+
+__all__ = ["WebConfig", "make_platform", "serving"]

@@ -1,0 +1,41 @@
+"""What the web chat is told by the operator, and its own bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.errors import ConfigurationError
+
+NAME = "web"
+WORKSPACE = "local"
+CHANNELS = ("general", "direct")
+"""In `direct` every message is for the bot; elsewhere a message must mention it to begin a thread."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+THREADS_SHOWN = 50
+ENTRIES_SHOWN = 200
+LISTENERS = 100  # browser tabs at once
+EVENTS_WAITING = 256  # for one tab; a tab that falls behind is cut off and connects again
+FORM_SLACK_BYTES = 1 << 20  # of a form beyond its files
+FILES_AT_ONCE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """Where to listen, and who may come in."""
+
+    host: str
+    port: int
+    token: str | None
+    upload_bytes: int
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for an open door."""
+        if self.host not in LOOPBACK and not self.token:
+            raise ConfigurationError(
+                f"THREADBOX_WEB_HOST is {self.host}: other machines could run code here. Set THREADBOX_WEB_TOKEN too."
+            )
+
+    @property
+    def body_bytes(self) -> int:
+        """The largest request."""
+        return self.upload_bytes * FILES_AT_ONCE + FORM_SLACK_BYTES

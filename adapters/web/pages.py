@@ -1,0 +1,201 @@
+"""The addresses of the web chat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from adapters.web import inbound
+from adapters.web.adapter import WebPlatform, new_id
+from adapters.web.config import CHANNELS, FILES_AT_ONCE, THREADS_SHOWN, WebConfig
+from adapters.web.live import event
+from adapters.web.outbound import SAFE_IMAGES, SEALED
+from adapters.web.security import Door, Sessions, TooLarge, cookie_header, is_token, session_of
+from bot.errors import Refused
+from bot.model import Attachment, ThreadKey
+from bot.text import file_name, size_words
+
+SEALED_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+
+
+class Pages:
+    """One method an address."""
+
+    def __init__(
+        self, platform: WebPlatform, config: WebConfig, environment: Environment, clock: Callable[[], datetime]
+    ) -> None:
+        self._platform = platform
+        self._config = config
+        self._environment = environment
+        self._clock = clock
+        self._sessions = Sessions()
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        thread = "/c/{channel}/t/{thread}"
+        return Starlette(
+            routes=[
+                Route("/", self._home),
+                Route("/healthz", self._health),
+                Route("/login", self._login, methods=["GET", "POST"]),
+                Route("/c/{channel}", self._channel),
+                Route("/c/{channel}/messages", self._begin, methods=["POST"]),
+                Route(thread, self._thread),
+                Route(f"{thread}/events", self._events),
+                Route(f"{thread}/messages", self._reply, methods=["POST"]),
+                Route(f"{thread}/stop", self._stop, methods=["POST"]),
+                Route(f"{thread}/retry/{{turn}}", self._retry, methods=["POST"]),
+                Route("/artifacts/{id}", self._artifact),
+                Route("/artifacts/{id}/sealed", self._sealed),
+                Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+            ],
+            middleware=[Middleware(Door, config=self._config, sessions=self._sessions)],
+            exception_handlers={
+                LookupError: _words(404, "There is nothing here."),
+                Refused: _refused,
+                TooLarge: _words(413, "That is too much at once."),
+            },
+        )
+
+    async def _home(self, request: Request) -> Response:
+        return RedirectResponse(f"/c/{CHANNELS[0]}")
+
+    async def _health(self, request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def _login(self, request: Request) -> Response:
+        template = self._environment.get_template("login.html")
+        csrf = self._sessions.csrf(session_of(request))
+        if request.method == "GET":
+            return HTMLResponse(template.render(csrf=csrf, wrong=False))
+        async with request.form(max_files=0, max_fields=2) as form:
+            if form.get("csrf") != csrf or not is_token(str(form.get("token")), self._config.token):
+                return HTMLResponse(template.render(csrf=csrf, wrong=True), 403)
+        answer = RedirectResponse("/", 303)
+        answer.headers["Set-Cookie"] = cookie_header(self._sessions.new(known=True))
+        return answer
+
+    async def _channel(self, request: Request) -> Response:
+        channel = request.path_params["channel"]
+        if channel not in CHANNELS:
+            raise LookupError(channel)
+        title = "Direct" if channel == "direct" else f"# {channel}"
+        return await self._page(request, channel, None, title, "")
+
+    async def _thread(self, request: Request) -> Response:
+        key = _key(request)
+        entries = await self._platform.entries(key)
+        if not entries:
+            raise LookupError(key.thread)
+        title = next((line for line in entries[0].message.text.splitlines() if line.strip()), "Files")[:80]
+        return await self._page(request, key.channel, key.thread, title, await self._platform.snapshot(key))
+
+    async def _page(self, request: Request, channel: str, thread: str | None, title: str, entries: str) -> Response:
+        from markupsafe import Markup
+
+        summaries = await self._platform.history.threads("web", channel, THREADS_SHOWN)
+        address = f"/c/{channel}/t/{thread}/messages" if thread else f"/c/{channel}/messages"
+        html = self._environment.get_template("page.html").render(
+            csrf=self._sessions.csrf(session_of(request)),
+            channels=CHANNELS,
+            channel=channel,
+            thread=thread,
+            title=title,
+            threads=summaries,
+            entries=Markup(entries),  # noqa: S704 - rendered by our own templates
+            mention="" if channel == "direct" else "@threadbox ",
+            post_to=address,
+        )
+        return HTMLResponse(html)
+
+    async def _begin(self, request: Request) -> Response:
+        key = inbound.thread_key(request.path_params["channel"], new_id())
+        await self._take(request, key)
+        return Response(headers={"HX-Redirect": f"/c/{key.channel}/t/{key.thread}"})
+
+    async def _reply(self, request: Request) -> Response:
+        await self._take(request, _key(request))
+        return Response(status_code=204)
+
+    async def _take(self, request: Request, key: ThreadKey) -> None:
+        async with request.form(max_files=FILES_AT_ONCE, max_fields=4) as form:
+            text = str(form.get("text") or "")
+            uploads = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
+            attachments = [await self._keep(upload) for upload in uploads]
+        message = inbound.message(
+            key,
+            text,
+            message_id=new_id(),
+            person=session_of(request),
+            now=self._clock(),
+            attachments=tuple(attachments),
+        )
+        await self._platform.take(message)
+
+    async def _keep(self, upload: UploadFile) -> Attachment:
+        limit = self._config.upload_bytes
+        name = file_name(upload.filename or "file")
+        if (upload.size or 0) > limit:
+            raise Refused(f"{name} has {size_words(upload.size or 0)}; I take {size_words(limit)} a file.")
+        return await self._platform.keep_upload(name, await upload.read(limit + 1))
+
+    async def _stop(self, request: Request) -> Response:
+        self._platform.stop(_key(request))
+        return Response(status_code=204)
+
+    async def _retry(self, request: Request) -> Response:
+        await self._platform.retry(request.path_params["turn"])
+        return Response(status_code=204)
+
+    async def _events(self, request: Request) -> Response:
+        key = _key(request)
+
+        async def first() -> AsyncIterator[str]:
+            yield event("snapshot", await self._platform.snapshot(key))
+
+        return StreamingResponse(self._platform.listeners.listen(key, first()), media_type="text/event-stream")
+
+    async def _artifact(self, request: Request) -> Response:
+        artifact, data = await self._platform.artifacts.load(request.path_params["id"])
+        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        mime = next((mime for magic, mime in MAGIC.items() if data.startswith(magic)), "")
+        if mime in SAFE_IMAGES:
+            return Response(data, media_type=mime, headers=headers)
+        headers["Content-Disposition"] = (
+            f'attachment; filename="{file_name(artifact.name).encode("ascii", "replace").decode()}"'
+        )
+        headers["Content-Security-Policy"] = SEALED_POLICY
+        return Response(data, media_type="application/octet-stream", headers=headers)
+
+    async def _sealed(self, request: Request) -> Response:
+        artifact, data = await self._platform.artifacts.load(request.path_params["id"])
+        if artifact.mime not in SEALED:
+            raise LookupError(artifact.id)
+        headers = {"Content-Security-Policy": SEALED_POLICY}
+        return Response(data, media_type=f"{artifact.mime}; charset=utf-8", headers=headers)
+
+
+def _key(request: Request) -> ThreadKey:
+    return inbound.thread_key(request.path_params["channel"], request.path_params["thread"])
+
+
+def _words(status: int, text: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(request: Request, error: Exception) -> Response:
+        return PlainTextResponse(text, status)
+
+    return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return PlainTextResponse(str(error), 422)

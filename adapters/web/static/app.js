@@ -1,0 +1,74 @@
+// What the page does by itself: Enter sends, the newest message stays in view, times are local, refusals are shown.
+(function () {
+  "use strict";
+  const entries = document.getElementById("entries");
+  const composer = document.getElementById("composer");
+  const text = composer.elements.text;
+  const files = composer.elements.files;
+  const refusal = document.getElementById("refusal");
+
+  function localTimes() {
+    for (const time of document.querySelectorAll("time[datetime]:empty")) {
+      const moment = new Date(time.getAttribute("datetime"));
+      time.textContent = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+      time.title = moment.toLocaleString();
+    }
+  }
+
+  function grow() {
+    text.rows = Math.min(12, text.value.split("\n").length);
+  }
+
+  function working() {
+    const stop = document.getElementById("stop");
+    if (stop) stop.hidden = !entries.querySelector(".status.working, .status.queued");
+  }
+
+  let follow = true;
+  entries.addEventListener("scroll", () => {
+    follow = entries.scrollHeight - entries.scrollTop - entries.clientHeight < 120;
+  });
+
+  function changed() {
+    localTimes();
+    working();
+    if (follow && document.body.classList.contains("in-thread")) entries.scrollTop = entries.scrollHeight;
+  }
+
+  new MutationObserver(changed).observe(entries, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+  entries.addEventListener("load", changed, true);
+  changed();
+  grow();
+  text.setSelectionRange(text.value.length, text.value.length);
+
+  text.addEventListener("input", grow);
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      composer.requestSubmit();
+    }
+  });
+  files.addEventListener("change", () => {
+    document.getElementById("chosen").textContent = Array.from(files.files, (file) => file.name).join(", ");
+  });
+
+  function refuse(words) {
+    refusal.textContent = words;
+    refusal.hidden = !words;
+  }
+
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    const request = event.detail.xhr;
+    if (!event.detail.successful) {
+      refuse(request && request.responseText ? request.responseText : "Threadbox does not answer. Is it running?");
+    } else {
+      refuse("");
+      if (event.detail.elt === composer) {
+        composer.reset();
+        document.getElementById("chosen").textContent = "";
+        follow = true;
+        grow();
+      }
+    }
+  });
+})();
