@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +56,36 @@ async def process_engine() -> AsyncIterator[ProcessEngine]:
     engine = ProcessEngine()
     yield engine
     await engine.aclose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of our own on a unix socket, started from the machine's binaries."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not binaries:
+        missing("PostgreSQL", "nothing in /usr/lib/postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="threadbox-pg-"))
+    folder.chmod(0o777)
+    as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+    pg = str(binaries[-1])
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_postgres, *command], check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    run(f"{pg}/initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "threadbox", "--no-sync")
+    options = f"-k {folder} -c listen_addresses= -c fsync=off"
+    run(f"{pg}/pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
+    yield str(folder)
+    run(f"{pg}/pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """An empty database on it."""
+    name = f"t{os.urandom(4).hex()}"
+    psql = shutil.which("psql") or f"{sorted(Path('/usr/lib/postgresql').glob('*/bin'))[-1]}/psql"
+    subprocess.run(
+        [psql, "-h", postgres_server, "-U", "threadbox", "-q", "-c", f"CREATE DATABASE {name}", "postgres"], check=True
+    )
+    return f"postgresql+asyncpg://threadbox@/{name}?host={postgres_server}"

@@ -1,0 +1,171 @@
+"""What the store does, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.artifacts import BlobArtifacts
+from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
+from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'store.sqlite'}"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+    database = await Database.open(url)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+def inbox(database: Database) -> SqlInbox:
+    return SqlInbox(database, lambda: NOW)
+
+
+@pytest.fixture
+def turns(database: Database) -> SqlTurns:
+    return SqlTurns(database, lambda: NOW)
+
+
+def message(number: int, thread: str = "t", text: str = "hello") -> IncomingMessage:
+    key = ThreadKey(platform="test", workspace="w", channel="c", thread=thread)
+    return IncomingMessage(
+        key=key,
+        message_id=f"{thread}-{number}",
+        author=Person(id="p", name="Ada"),
+        text=text,
+        sent_at=NOW,
+        for_us=True,
+        attachments=(Attachment(name="a.csv", size=3, source="s"),),
+    )
+
+
+async def test_a_message_is_claimed_once(inbox: SqlInbox) -> None:
+    first = await inbox.claim(message(1), answer=True)
+    second = await inbox.claim(message(1), answer=True)
+
+    assert first is not None
+    assert first.message == message(1)
+    assert second is None
+
+
+async def test_two_deliveries_at_once_make_one_turn(inbox: SqlInbox) -> None:
+    claims = await asyncio.gather(*(inbox.claim(message(1), answer=True) for _ in range(10)))
+
+    assert sum(claim is not None for claim in claims) == 1
+
+
+async def test_turn_ids_sort_in_the_order_of_arrival(inbox: SqlInbox) -> None:
+    ids = [turn.id for n in range(12) if (turn := await inbox.claim(message(n), answer=True))]
+
+    assert len(ids) == 12
+    assert ids == sorted(ids)
+    assert [turn.id for turn in await inbox.unfinished()] == ids
+
+
+async def test_messages_of_one_thread_at_once_all_become_turns(inbox: SqlInbox) -> None:
+    claims = await asyncio.gather(*(inbox.claim(message(n), answer=True) for n in range(10)))
+
+    assert len({claim.id for claim in claims if claim}) == 10
+
+
+async def test_a_message_for_others_is_kept_without_a_turn(inbox: SqlInbox, database: Database) -> None:
+    assert await inbox.claim(message(1), answer=False) is None
+
+    (entry,) = await SqlHistory(database).entries(message(1).key, 10)
+    assert entry.turn_id is None
+    assert not await inbox.is_engaged(message(1).key)
+
+
+async def test_a_finished_turn_is_no_longer_waiting_and_keeps_its_memory(inbox: SqlInbox, turns: SqlTurns) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    assert await inbox.queued_by("p", "test") == 1
+
+    await turns.start(turn.id)
+    await turns.finish(turn.id, "done", {"remember": ["é", 1]})
+
+    assert await inbox.unfinished() == []
+    assert await inbox.queued_by("p", "test") == 0
+    assert await turns.agent_state(turn.thread_id) == {"remember": ["é", 1]}
+    assert (await turns.turn(turn.id)).status == "done"
+
+
+async def test_a_turn_without_memory_leaves_the_old_one(inbox: SqlInbox, turns: SqlTurns) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    await turns.finish(turn.id, "done", {"a": 1})
+
+    await turns.finish(turn.id, "failed", None)
+
+    assert await turns.agent_state(turn.thread_id) == {"a": 1}
+
+
+async def test_a_run_begins_once(inbox: SqlInbox, turns: SqlTurns) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    assert not await turns.has_sandbox(turn.thread_id)
+
+    assert await turns.begin_run("r1", turn.id)
+    assert not await turns.begin_run("r1", turn.id)
+    assert await turns.has_sandbox(turn.thread_id)
+
+
+async def test_a_retry_is_another_turn_of_the_same_message(inbox: SqlInbox, turns: SqlTurns) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    await turns.finish(turn.id, "failed", None)
+
+    again = await inbox.again(turn.id)
+
+    assert again.id > turn.id
+    assert again.message == turn.message
+    with pytest.raises(LookupError):
+        await inbox.again("none")
+
+
+async def test_the_outbox_keeps_the_newest_form_and_the_posted_id(inbox: SqlInbox, database: Database) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    outbox = SqlOutbox(database)
+    draft = Reply(turn_id=turn.id, part=0, blocks=(Text(markdown="a"),), final=False)
+    final = Reply(turn_id=turn.id, part=0, blocks=(Notice(text="b"),), final=True)
+
+    await outbox.write(draft)
+    assert (await outbox.replies(turn.id))[0].message_id is None
+    await outbox.posted(draft, "m1")
+    await outbox.write(final)
+
+    (kept,) = await outbox.replies(turn.id)
+    assert (kept.reply, kept.message_id) == (final, "m1")
+
+
+async def test_a_thread_is_listed_by_its_first_message(inbox: SqlInbox, database: Database) -> None:
+    await inbox.claim(message(1, "one", "first words\nmore"), answer=True)
+    await inbox.claim(message(2, "one"), answer=True)
+    await inbox.claim(message(1, "two", "other"), answer=True)
+
+    summaries = await SqlHistory(database).threads("test", "c", 10)
+
+    assert {(item.title, item.messages) for item in summaries} == {("first words", 2), ("other", 1)}
+
+
+async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: Path) -> None:
+    artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW)
+    data = bytes(range(256))
+
+    saved = await artifacts.save(None, "a.bin", "application/octet-stream", data)
+
+    assert await artifacts.load(saved.id) == (saved, data)
+    for wrong in ("../../etc/passwd", "x", saved.id + "x"):
+        with pytest.raises(LookupError):
+            await artifacts.load(wrong)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from autogen_core import FunctionCall
+from autogen_core.models import (
+    AssistantMessage,
+    FunctionExecutionResult,
+    FunctionExecutionResultMessage,
+    LLMMessage,
+    UserMessage,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.agent.context import fitting, groups, mended
+from bot.agent.durable import call_in_text
+
+
+def user(text: str) -> UserMessage:
+    return UserMessage(content=text, source="user")
+
+
+def call(number: int) -> AssistantMessage:
+    return AssistantMessage(content=[FunctionCall(id=f"c{number}", name="python", arguments="{}")], source="bot")
+
+
+def result(number: int, size: int = 10) -> FunctionExecutionResultMessage:
+    content = FunctionExecutionResult(content="x" * size, name="python", call_id=f"c{number}", is_error=False)
+    return FunctionExecutionResultMessage(content=[content])
+
+
+def answer(text: str) -> AssistantMessage:
+    return AssistantMessage(content=text, source="bot")
+
+
+@given(st.integers(0, 30), st.integers(10, 2000))
+def test_a_call_is_never_parted_from_its_result(turns: int, bound: int) -> None:
+    messages: list[LLMMessage] = []
+    for number in range(turns):
+        messages += [user("question " * 5), call(number), result(number, 100), answer("so it is")]
+
+    kept = fitting(messages, bound)
+
+    calls = {
+        item.id
+        for m in kept
+        if isinstance(m, AssistantMessage) and not isinstance(m.content, str)
+        for item in m.content
+    }
+    results = {item.call_id for m in kept if isinstance(m, FunctionExecutionResultMessage) for item in m.content}
+    assert calls == results
+    assert kept == messages[len(messages) - len(kept) :]
+
+
+def test_the_newest_group_is_kept_whatever_its_size() -> None:
+    assert fitting([user("a"), user("b" * 10_000)], 10) == [user("b" * 10_000)]
+
+
+def test_a_call_without_a_result_gets_one() -> None:
+    whole = mended([user("a"), call(1), user("b")])
+
+    assert [type(m).__name__ for m in whole] == [
+        "UserMessage", "AssistantMessage", "FunctionExecutionResultMessage", "UserMessage",
+    ]  # fmt: skip
+    assert mended(whole) == whole
+
+
+def test_groups_keep_a_call_with_its_results() -> None:
+    assert [len(group) for group in groups([user("a"), call(1), result(1), answer("b")])] == [1, 2, 1]
+
+
+def test_a_call_written_as_text_is_understood() -> None:
+    text = '```json\n{"name": "python", "arguments": {"code": "print(1)"}}\n```'
+
+    found = call_in_text(text, {"python"})
+
+    assert found is not None
+    assert (found.name, found.arguments) == ("python", '{"code": "print(1)"}')
+    assert call_in_text('{"name": "rm", "arguments": {}}', {"python"}) is None
+    assert call_in_text("{not json}", {"python"}) is None
+    assert call_in_text("The answer is {x}.", {"python"}) is None

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from bot.codec import reply_from_json, reply_to_json
+from bot.model import (
+    Artifact,
+    CellDone,
+    CellOutput,
+    CellResult,
+    CellStarted,
+    Code,
+    Ended,
+    File,
+    Notice,
+    Picture,
+    Printed,
+    Reply,
+    Said,
+    Text,
+    TextDelta,
+    TextDone,
+    TurnEvent,
+)
+from bot.render import Transcript
+
+
+def told(*events: TurnEvent) -> dict[int, Reply]:
+    """The replies after these events, by part."""
+    transcript = Transcript("t")
+    return {reply.part: reply for event in events for reply in transcript.apply(event)}
+
+
+PNG = Artifact(id="1", name="figure-1.png", mime="image/png", size=10)
+CSV = Artifact(id="2", name="a.csv", mime="text/csv", size=10)
+
+
+def test_words_cells_and_words_become_parts_in_order() -> None:
+    replies = told(
+        TextDelta(text="Let me "),
+        TextDelta(text="see."),
+        CellStarted(language="python", code="1"),
+        CellOutput(text="4"),
+        CellOutput(text="2\n"),
+        CellDone(result=CellResult(status="ok", exit_code=0, output="42\n", shown=(PNG,), files=(CSV,))),
+        TextDone(text="It is 42."),
+        Ended(status="done"),
+    )
+
+    assert [reply.blocks for reply in replies.values()] == [
+        (Text(markdown="Let me see."),),
+        (Code(language="python", source="1"), Printed(text="42"), Picture(artifact=PNG), File(artifact=CSV)),
+        (Text(markdown="It is 42."),),
+    ]
+    assert all(reply.final for reply in replies.values())
+
+
+def test_a_cell_shows_its_output_while_it_runs() -> None:
+    transcript = Transcript("t")
+    transcript.apply(CellStarted(language="python", code="1"))
+
+    (reply,) = transcript.apply(CellOutput(text="tick\n"))
+
+    assert not reply.final
+    assert reply.blocks[1] == Printed(text="tick\n")
+
+
+def test_losses_and_ends_are_told_in_words() -> None:
+    result = CellResult(status="timeout", exit_code=124, output="", duration_ms=60_000, variables_kept=False)
+
+    replies = told(CellStarted(language="python", code="x"), CellDone(result=result), Ended(status="done"))
+
+    texts = [block.text for block in replies[0].blocks if isinstance(block, Notice)]
+    assert texts == ["Timed out after 60.0 s.", "All variables of this thread are lost; its files are kept."]
+
+
+def test_stop_is_told_once() -> None:
+    stopped = CellResult(status="interrupted", exit_code=130, output="", duration_ms=1500)
+
+    with_cell = told(CellStarted(language="python", code="x"), CellDone(result=stopped), Ended(status="stopped"))
+    without = told(TextDelta(text="I think"), Ended(status="stopped"))
+
+    assert list(with_cell) == [0]
+    assert without[1].blocks == (Notice(text="Stopped.", level="warning"),)
+
+
+def test_a_failure_keeps_what_was_said_and_offers_a_retry() -> None:
+    transcript = Transcript("t")
+    transcript.apply(TextDelta(text="I will"))
+
+    replies = transcript.failure("No model.", can_retry=True)
+
+    assert [(reply.part, reply.final, reply.actions) for reply in replies] == [(0, True, ()), (1, True, ("retry",))]
+
+
+def test_a_cell_that_nobody_ended_is_closed() -> None:
+    replies = told(CellStarted(language="python", code="x"), CellOutput(text="a"), Ended(status="stopped"))
+
+    assert replies[0].final
+    assert Notice(text="Interrupted.", level="warning") in replies[0].blocks
+
+
+def test_replies_survive_the_database() -> None:
+    blocks = (
+        Text(markdown="a"),
+        Code(language="python", source="b"),
+        Printed(text="c", cut_bytes=3),
+        Picture(artifact=PNG),
+        File(artifact=CSV),
+        Notice(text="d"),
+    )
+    reply = Reply(turn_id="t", part=3, blocks=blocks, final=True, actions=("retry",))
+
+    assert reply_from_json("t", 3, reply_to_json(reply)) == reply
+
+
+def test_a_line_of_our_own_closes_the_words_before_it() -> None:
+    replies = told(TextDelta(text="So"), Said(text="New sandbox."), TextDone(text="Done."))
+
+    assert [type(reply.blocks[0]) for reply in replies.values()] == [Text, Notice, Text]

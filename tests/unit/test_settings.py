@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import ConfigurationError
+from bot.settings import load
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "THREADBOX_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_a_key_there_is_no_model() -> None:
+    assert not load().has_model
+
+
+def test_a_key_in_dotenv_is_enough(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-secret\n")
+
+    settings = load()
+
+    assert settings.has_model
+    assert "sk-secret" not in repr(settings)
+
+
+def test_every_mistake_is_one_line_with_the_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREADBOX_WEB_PORT", "99999")
+    monkeypatch.setenv("THREADBOX_CPUS", "none")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert any(line.startswith("THREADBOX_WEB_PORT:") and "65535" in line for line in lines)
+    assert any(line.startswith("THREADBOX_CPUS:") and "'none'" in line for line in lines)
+
+
+def test_every_setting_is_in_the_example_file() -> None:
+    from bot.settings import Settings
+
+    example = (Path(__file__).parents[2] / ".env.example").read_text()
+    names = [field.alias or f"THREADBOX_{name.upper()}" for name, field in Settings.model_fields.items()]
+
+    assert [name for name in names if f"{name}=" not in example] == []

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from bot.text import CodeBlock, code_blocks, cut_middle, file_name, printable, size_words
+
+
+def test_fenced_blocks_are_found_in_order_with_their_language() -> None:
+    text = "do\n```python\nprint(1)\n```\nand\n~~~BASH\nls\n~~~\nand\n```\nx\n```"
+
+    assert code_blocks(text) == [
+        CodeBlock("python", "print(1)\n"),
+        CodeBlock("bash", "ls\n"),
+        CodeBlock("python", "x\n"),
+    ]
+
+
+def test_a_fence_inside_a_longer_fence_belongs_to_the_code() -> None:
+    assert code_blocks("````python\nprint('''\n```\n''')\n````") == [CodeBlock("python", "print('''\n```\n''')\n")]
+
+
+def test_a_fence_on_one_line_counts() -> None:
+    assert code_blocks("```print(1)```") == [CodeBlock("python", "print(1)")] or code_blocks("```py print(1)```")
+
+
+def test_text_without_a_fence_has_no_code() -> None:
+    assert code_blocks("plot a `sine` wave") == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07x", "x"),
+        ("50%\r100%\ndone", "100%\ndone"),
+        ("a\x00b\x08c", "a\ufffdb\ufffdc"),
+        ("evil\u202etxt.exe", "evil\ufffdtxt.exe"),
+        ("line\r\nnext", "line\nnext"),
+    ],
+)
+def test_output_is_made_fit_to_show(raw: str, shown: str) -> None:
+    assert printable(raw) == shown
+
+
+def test_the_middle_is_cut_and_counted() -> None:
+    text, left_out = cut_middle("a" * 500 + "b" * 500, 100)
+
+    assert left_out == 900
+    assert text.startswith("a" * 50 + "\n[… 900 characters left out …]")
+    assert text.endswith("b" * 50)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ('a"b\r\nc.txt', "a_b__c.txt"),
+        ("...", "file"),
+        ("", "file"),
+        ("x" * 300 + ".csv", "x" * 96 + ".csv"),
+        ("ünïcode.png", "ünïcode.png"),
+    ],
+)
+def test_a_hostile_name_becomes_a_plain_one(path: str, name: str) -> None:
+    assert file_name(path) == name
+
+
+def test_sizes_are_said_as_people_say_them() -> None:
+    assert [size_words(n) for n in (12, 4_200, 3_500_000, 2_000_000_000)] == ["12 B", "4.2 KB", "3.5 MB", "2.0 GB"]
