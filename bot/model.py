@@ -91,6 +91,15 @@ class Receipt:
     answer: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the agent is asked: who said what, and what else it should know (new sandbox, files that came along)."""
+
+    speaker: str
+    text: str
+    notes: tuple[str, ...] = ()
+
+
 # ---- what happens in a turn
 
 

@@ -17,6 +17,7 @@ from bot.model import (
     PostedReply,
     Receipt,
     Reply,
+    Request,
     ThreadKey,
     ThreadSummary,
     Turn,
@@ -194,7 +195,7 @@ class Agent(Protocol):
     """Answers a message, running code on the way."""
 
     async def answer(
-        self, request: str, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
+        self, request: Request, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
     ) -> Json | None:
         """Emit the answer and return the memory to keep. Raises ModelFailed, BudgetSpent, Stopped.
 

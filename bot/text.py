@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 NOTHING_RUNS = "Nothing is running here."
 
+# an opening fence may follow words on its line, as people write it in a chat; a closing one may not
 _FENCE = re.compile(
-    r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ \t]*$", re.S | re.M
+    r"(?<!`)(?P<fence>`{3,}|^~{3,})[ \t]*(?P<language>[\w+-]*)[ \t]*\n(?P<code>.*?)^(?P=fence)[ \t]*$", re.S | re.M
 )
-_INLINE_FENCE = re.compile(r"```(?P<language>\w*)[ \t]*\n?(?P<code>.+?)```", re.S)
+_INLINE_FENCE = re.compile(r"```(?:(?P<language>python3?|py|bash|sh|shell)\s)?(?P<code>[^`].*?)```", re.S)
 # CSI and OSC sequences, then any other escape; ECMA-48 section 5.4
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")

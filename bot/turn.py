@@ -13,7 +13,7 @@ from bot.cells import CellLimits, TurnCells
 from bot.commands import sandbox_key
 from bot.delivery import TurnDelivery, delivering
 from bot.errors import BotError, Stopped
-from bot.model import ENDED, Ended, Json, Said, Turn, TurnEvent, TurnStatus
+from bot.model import ENDED, Ended, Json, Request, Said, Turn, TurnEvent, TurnStatus
 from bot.ports import Agent, Artifacts, Emit, Outbox, Platform, Sign, Steps, Stop, Turns
 from bot.render import Transcript
 from bot.stops import Stops
@@ -121,18 +121,19 @@ class TurnRunner:
         self, turn: Turn, platform: Platform, lease: Lease, steps: Steps, emit: Emit, stop: Stop
     ) -> Json | None:
         cells = TurnCells(turn.id, lease, steps, self._turns, self._artifacts, emit, stop, self._limits.cells)
-        request = f"{turn.message.author.name}: {turn.message.text}"
+        notes: list[str] = []
 
         async def sandbox_state() -> Json:
             return {"lost": lease.is_new and await self._turns.has_sandbox(turn.thread_id)}
 
         if (await steps.step("sandbox", sandbox_state))["lost"]:
             emit(Said(text="This thread has a new sandbox: its earlier variables and files are gone."))
-            request += "\n[The sandbox is new: variables and files of earlier messages are gone.]"
+            notes.append("The sandbox is new: variables and files of earlier messages are gone.")
         names = await self._bring_files(turn, platform, lease, emit)
         if names:
-            request += f"\n[Files that came with the message, in the workspace: {', '.join(names)}]"
+            notes.append(f"Files that came with the message, in the workspace: {', '.join(names)}")
         memory = await self._turns.agent_state(turn.thread_id)
+        request = Request(speaker=turn.message.author.name, text=turn.message.text, notes=tuple(notes))
         return await self._agent.answer(request, memory, cells, steps, emit, stop)
 
     async def _bring_files(self, turn: Turn, platform: Platform, lease: Lease, emit: Emit) -> list[str]:

@@ -17,9 +17,9 @@ from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from bot.agent.context import BoundedContext
 from bot.agent.durable import DurableModelClient
-from bot.agent.prompts import SYSTEM, tool_result
+from bot.agent.prompts import SYSTEM, request_text, tool_result
 from bot.errors import BotError, Stopped
-from bot.model import Json
+from bot.model import Json, Request
 from bot.ports import Cells, Emit, Steps, Stop
 from sandbox import SandboxError
 
@@ -51,7 +51,7 @@ class AutoGenAgent:
         self._client = model_client(settings)
 
     async def answer(
-        self, request: str, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
+        self, request: Request, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
     ) -> Json | None:
         """See bot.ports.Agent."""
         settings = self._settings
@@ -77,7 +77,7 @@ class AutoGenAgent:
         if memory is not None:
             await agent.load_state(memory)
         try:
-            await agent.run(task=request)
+            await agent.run(task=request_text(request))
         except BotError as error:
             ended = tools.failure or error
             ended.memory = await _memory(agent, context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.errors import Stopped
-from bot.model import Json, TextDone
+from bot.model import Json, Request, TextDone
 from bot.ports import Cells, Emit, Steps, Stop
 from bot.text import code_blocks
 from sandbox.errors import UnsupportedLanguage
@@ -20,10 +20,10 @@ class DirectAgent:
     """The Agent port without a model."""
 
     async def answer(
-        self, request: str, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
+        self, request: Request, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
     ) -> Json | None:
         """See bot.ports.Agent."""
-        blocks = code_blocks(request)
+        blocks = code_blocks(request.text)
         if not blocks:
             emit(TextDone(text=NO_MODEL))
         for block in blocks:

@@ -29,6 +29,8 @@ SAME_CALLS = 3  # the same code so often in one turn ends it
 BLANK_CHARS = 400  # so much white space in a row is a model that runs away
 TEXT_CHARS = 60_000  # of one answer
 
+# a reply that may turn out to be a call is not shown while it grows
+_CALL_BEGINS = re.compile(r"\s*(?:`{1,3}(?:j|js|jso|json)?\s*)?(?:<tool_call>\s*)?(?:\{|$)|\s*<")
 _FENCED_CALL = re.compile(
     r"^\s*(?:```(?:json)?\s*)?(?:<tool_call>\s*)?(\{.*\})\s*(?:</tool_call>\s*)?(?:```)?\s*$", re.S
 )
@@ -99,7 +101,8 @@ class DurableModelClient(ChatCompletionClient):
             if isinstance(item, CreateResult):
                 return item
             text += item
-            self._emit(TextDelta(text=item))
+            if not _CALL_BEGINS.match(text):
+                self._emit(TextDelta(text=item))
             if len(text) > TEXT_CHARS or (len(text) > BLANK_CHARS and not text[-BLANK_CHARS:].strip()):
                 break
         return CreateResult(
@@ -115,7 +118,6 @@ class DurableModelClient(ChatCompletionClient):
         if isinstance(result.content, str) and tools:
             call = call_in_text(result.content, tools)
             if call is not None:
-                self._emit(TextDone(text=" "))
                 result = result.model_copy(update={"content": [call], "finish_reason": "function_calls"})
         if isinstance(result.content, str):
             words = result.content.strip() or "(The model gave an empty answer.)"

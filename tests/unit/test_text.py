@@ -15,12 +15,17 @@ def test_fenced_blocks_are_found_in_order_with_their_language() -> None:
     ]
 
 
+def test_a_fence_behind_words_counts() -> None:
+    assert code_blocks("run this: ```py\nprint(1)\n``` please\n```") == [CodeBlock("py", "print(1)\n``` please\n")]
+    assert code_blocks("run ```\nprint(1)\n```") == [CodeBlock("python", "print(1)\n")]
+
+
 def test_a_fence_inside_a_longer_fence_belongs_to_the_code() -> None:
     assert code_blocks("````python\nprint('''\n```\n''')\n````") == [CodeBlock("python", "print('''\n```\n''')\n")]
 
 
 def test_a_fence_on_one_line_counts() -> None:
-    assert code_blocks("```print(1)```") == [CodeBlock("python", "print(1)")] or code_blocks("```py print(1)```")
+    assert code_blocks("```print(1)```") == [CodeBlock("python", "print(1)")]
 
 
 def test_text_without_a_fence_has_no_code() -> None:

@@ -1,0 +1,119 @@
+"""The whole bot without Docker and without DBOS: real store, real agent, real kernel, platform and queue in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.agent import AutoGenAgent, DirectAgent, ModelSettings
+from bot.artifacts import BlobArtifacts
+from bot.cells import CellLimits
+from bot.commands import Commands
+from bot.intake import Intake, IntakeLimits
+from bot.memory_queue import MemoryTurnQueue
+from bot.model import Attachment, IncomingMessage, Person, Receipt, ThreadKey
+from bot.ports import Agent
+from bot.stops import Stops
+from bot.store import Database, SqlInbox, SqlOutbox, SqlTurns
+from bot.turn import TurnLimits, TurnRunner
+from sandbox.contract import Engine
+from sandbox.limits import Limits
+from sandbox.service import SandboxService
+from tests.doubles.platform import MemoryPlatform
+
+
+@dataclass
+class Bot:
+    """What a test drives."""
+
+    platform: MemoryPlatform
+    intake: Intake
+    commands: Commands
+    sandboxes: SandboxService
+    artifacts: BlobArtifacts
+    turns: SqlTurns
+    runner: TurnRunner
+    count: int = 0
+
+    def message(self, text: str, thread: str = "t", attachments: tuple[Attachment, ...] = ()) -> IncomingMessage:
+        self.count += 1
+        return IncomingMessage(
+            key=ThreadKey(platform="memory", workspace="w", channel="c", thread=thread),
+            message_id=str(self.count),
+            author=Person(id="p", name="Ada"),
+            text=text,
+            sent_at=datetime.now(UTC),
+            for_us=True,
+            attachments=attachments,
+        )
+
+    async def say(self, text: str, thread: str = "t", attachments: tuple[Attachment, ...] = ()) -> Receipt:
+        """A message taken in; its turn goes on."""
+        return await self.intake.take(self.message(text, thread, attachments), self.platform)
+
+    async def ask(self, text: str, thread: str = "t", attachments: tuple[Attachment, ...] = ()) -> str:
+        """A message and how its turn ended."""
+        sent = self.message(text, thread, attachments)
+        await self.intake.take(sent, self.platform)
+        return await self.platform.ended(sent.message_id)
+
+
+def model_settings(url: str) -> ModelSettings:
+    return ModelSettings(
+        model="scripted",
+        api_key="key",
+        base_url=url,
+        timeout_seconds=10,
+        max_output_tokens=500,
+        context_tokens=8000,
+        temperature=0,
+        vision=False,
+        tools=True,
+        turn_rounds=5,
+        turn_tokens=100_000,
+    )
+
+
+@asynccontextmanager
+async def running_bot(
+    folder: Path, engine: Engine, *, model_url: str | None = None, turn_seconds: float = 60, cpu_seconds: float = 60
+) -> AsyncIterator[Bot]:
+    """A bot in `folder`; without a model's address it runs code as it is."""
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    database = await Database.open(f"sqlite+aiosqlite:///{folder / 'bot.sqlite'}")
+    agent: Agent = AutoGenAgent(model_settings(model_url)) if model_url else DirectAgent()
+    platform, stops = MemoryPlatform(), Stops()
+    artifacts = BlobArtifacts(database, folder / "blobs", clock)
+    turns = SqlTurns(database, clock)
+    limits = TurnLimits(
+        seconds=turn_seconds,
+        upload_bytes=1 << 20,
+        cells=CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3),
+    )
+    async with SandboxService(engine, limits=Limits(timeout_seconds=10)) as sandboxes, asyncio.TaskGroup() as group:
+        runner = TurnRunner(
+            turns=turns,
+            outbox=SqlOutbox(database),
+            artifacts=artifacts,
+            sandboxes=sandboxes,
+            agent=agent,
+            platforms={platform.name: platform},
+            stops=stops,
+            limits=limits,
+        )
+        queue = MemoryTurnQueue(group)
+        await queue.start(runner)
+        commands = Commands(stops, sandboxes)
+        intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=3)
+        intake = Intake(SqlInbox(database, clock), queue, commands, intake_limits)
+        yield Bot(platform, intake, commands, sandboxes, artifacts, turns, runner)
+    if isinstance(agent, AutoGenAgent):
+        await agent.aclose()
+    await database.aclose()

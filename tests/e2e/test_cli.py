@@ -1,0 +1,130 @@
+"""The commands as a person runs them, with real containers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.model_server import Fault, model_server, python
+from tests.e2e.threadbox import command, environment, threadbox
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
+
+
+def run(folder: Path, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        env=environment(folder, **settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=folder,
+    )
+
+
+def test_ask_answers_with_code_output_and_the_plot_in_a_folder(tmp_path: Path) -> None:
+    code = "import matplotlib.pyplot as plt\nprint('points', 3)\nplt.plot([1, 2, 3])\nplt.show()"
+    with model_server([python(code, "Plotting."), "That is the plot."]) as model:
+        done = run(tmp_path, "ask", "plot", "--out", "made", OPENAI_BASE_URL=model.url, THREADBOX_MODEL="scripted")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line in ("Plotting.", "points 3", "That is the plot.")] == [
+        "Plotting.",
+        "points 3",
+        "That is the plot.",
+    ]
+    assert (tmp_path / "made" / "figure-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ask_as_json_gives_the_replies(tmp_path: Path) -> None:
+    done = run(tmp_path, "ask", "```\nprint(6 * 7)\n```", "--json")
+
+    (reply,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [block["kind"] for block in reply["blocks"]] == ["code", "printed"]
+    assert reply["blocks"][1]["text"] == "42"
+
+
+def test_ask_exits_with_1_when_the_turn_failed(tmp_path: Path) -> None:
+    with model_server([Fault(401)]) as model:
+        done = run(tmp_path, "ask", "hello", OPENAI_BASE_URL=model.url, OPENAI_API_KEY="sk-very-secret")
+
+    assert done.returncode == 1
+    assert "did not accept the key" in done.stdout
+    assert "sk-very-secret" not in done.stdout + done.stderr
+
+
+def test_exec_passes_output_and_exit_code_on(tmp_path: Path) -> None:
+    (tmp_path / "a.sh").write_text("echo out; echo err >&2; exit 7")
+
+    done = run(tmp_path, "exec", "a.sh")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
+
+
+def test_exec_reads_standard_input(tmp_path: Path) -> None:
+    assert run(tmp_path, "exec", "-", stdin="print(6 * 7)").stdout == "42\n"
+
+
+def test_exec_of_no_file_is_a_usage_error(tmp_path: Path) -> None:
+    done = run(tmp_path, "exec", "none.py")
+
+    assert done.returncode == 2
+    assert "There is no file none.py" in done.stderr
+
+
+def test_without_docker_one_line_says_what_to_do(tmp_path: Path) -> None:
+    done = run(tmp_path, "ask", "hello", DOCKER_HOST="unix:///nonexistent.sock")
+
+    assert done.returncode == 2
+    assert "The Docker Engine does not answer" in done.stderr
+    assert "Start Docker" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "ask", "hello", THREADBOX_MEMORY_MIB="1")
+
+    assert done.returncode == 2
+    assert "THREADBOX_MEMORY_MIB" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_second_instance_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
+    with threadbox(tmp_path):
+        done = run(tmp_path, "ask", "hello")
+
+    assert done.returncode == 2
+    assert "Another Threadbox uses the data folder" in done.stderr
+
+
+def test_doctor_reports_each_thing_with_its_mend(tmp_path: Path) -> None:
+    good = run(tmp_path, "doctor")
+    bad = run(tmp_path, "doctor", DOCKER_HOST="unix:///nonexistent.sock", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+
+    assert good.returncode == 0, good.stdout
+    assert "ok       Docker Engine" in good.stdout
+    assert "ok       The sandbox image is built" in good.stdout
+    assert bad.returncode == 1
+    assert "error    The Docker Engine does not answer" in bad.stdout
+    assert "error    The model server does not answer" in bad.stdout
+    assert bad.stdout.count("→") >= 2
+
+
+def test_chat_goes_on_from_line_to_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "chat", stdin="```print('a'); x = 5```\n```print(x * 2)```\nhelp\n")
+
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line in ("a", "10")] == ["a", "10"]
+    assert "Mention me" in done.stderr
+
+
+def test_the_data_folder_is_private(tmp_path: Path) -> None:
+    run(tmp_path, "ask", "hello")
+
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,95 @@
+"""kill -9 in the middle: nothing is lost, nothing is answered or run twice, the order stays."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from pathlib import Path
+
+import docker
+import pytest
+
+from sandbox.contract import LABEL_INSTANCE
+from tests.doubles.model_server import Fault, model_server, python
+from tests.e2e.threadbox import threadbox
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
+
+
+def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(folder / "data" / "threadbox.sqlite") as database:
+        return database.execute(query).fetchall()
+
+
+def containers(folder: Path) -> int:
+    client = docker.from_env()
+    instance = re.search(r'"instance": "([^"]+)"', (folder / "data" / "instance.json").read_text())
+    assert instance is not None
+    found = client.containers.list(all=True, filters={"label": f"{LABEL_INSTANCE}={instance[1]}"})
+    client.close()
+    return len(found)
+
+
+def test_a_turn_goes_on_after_kill_9_without_repeating_a_call_or_a_cell(tmp_path: Path) -> None:
+    with model_server([python("print('ran the cell')"), Fault(kind="hang")]) as model:
+        settings = {"OPENAI_BASE_URL": model.url, "THREADBOX_MODEL": "scripted"}
+        with threadbox(tmp_path, **settings) as first:
+            thread = first.begin("compute")
+            first.wait_for(thread, "Let me think")
+            first.kill()
+        model.script[:] = ["Finished after the restart."]
+        with threadbox(tmp_path, **settings) as second:
+            page = second.wait_for(thread, "Finished after the restart.")
+            second.wait_for(thread, 'class="status done"')
+
+        assert len(model.requests) == 3  # the cell's call once, the call that hung twice
+    assert page.count("<samp>ran the cell</samp>") == 1
+    assert len(rows(tmp_path, "SELECT * FROM runs")) == 1
+    assert containers(tmp_path) == 0
+
+
+def test_a_cell_under_way_at_kill_9_is_told_and_not_run_again(tmp_path: Path) -> None:
+    with threadbox(tmp_path) as first:
+        thread = first.begin("```\nimport time\nprint('begun', flush=True)\ntime.sleep(60)\n```")
+        first.wait_for(thread, "begun</samp>")
+        first.kill()
+        assert containers(tmp_path) == 1
+    with threadbox(tmp_path) as second:
+        second.wait_for(thread, "Its outcome is unknown, and it was not run again.")
+        assert containers(tmp_path) == 0
+
+
+def test_twenty_messages_in_a_second_are_answered_in_order_over_a_kill(tmp_path: Path) -> None:
+    settings = {"THREADBOX_TURNS_PER_PERSON": "100"}
+    with threadbox(tmp_path, **settings) as first:
+        thread = first.begin("```\nprint('number', 0)\n```")
+        for number in range(1, 20):
+            answer = first.post(
+                f"{thread}/messages", text=f"```\nimport time; time.sleep(0.05)\nprint('number', {number})\n```"
+            )
+            assert answer.status_code == 204
+        first.wait_for(thread, "number 4</samp>")
+        first.kill()
+    with threadbox(tmp_path, **settings):
+        until = time.monotonic() + 60
+        while rows(tmp_path, "SELECT count(*) FROM turns WHERE status = 'done'") != [(20,)]:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+    ended = [row[0] for row in rows(tmp_path, "SELECT id FROM turns ORDER BY ended_at")]
+    assert ended == sorted(map(str, ended))
+    assert len(rows(tmp_path, "SELECT * FROM runs")) == 20
+
+
+def test_a_stop_of_the_service_leaves_no_container_and_the_turn_for_the_next_start(tmp_path: Path) -> None:
+    with model_server([Fault(kind="hang")]) as model:
+        settings = {"OPENAI_BASE_URL": model.url, "THREADBOX_MODEL": "scripted"}
+        with threadbox(tmp_path, **settings) as first:
+            thread = first.begin("think")
+            first.wait_for(thread, "Let me think")
+        assert first.process.returncode in (0, 1)
+        assert containers(tmp_path) == 0
+        model.script[:] = ["Back again."]
+        with threadbox(tmp_path, **settings) as second:
+            second.wait_for(thread, "Back again.")

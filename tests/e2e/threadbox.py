@@ -1,0 +1,96 @@
+"""`threadbox run` as a process, and a person who writes to its web chat over HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+READY = re.compile(r"Threadbox is ready: (\S+)")
+CLEARED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "THREADBOX_MODEL", "THREADBOX_DATA_DIR")
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """This process's environment with nothing of the operator's model in it."""
+    kept = {name: value for name, value in os.environ.items() if name not in CLEARED}
+    return {**kept, "THREADBOX_DATA_DIR": str(folder / "data"), "THREADBOX_WEB_PORT": "0", **settings}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "bot", *arguments]
+
+
+@dataclass
+class Process:
+    """A running `threadbox run`."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, follow_redirects=True))
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def post(self, path: str, **form: str) -> httpx.Response:
+        """What our own page would send."""
+        page = self.client.get(f"{self.url}/c/direct").text
+        found = re.search(r'"X-CSRF-Token": "(\w+)"', page)
+        assert found is not None
+        headers = {"Origin": self.url, "X-CSRF-Token": found[1]}
+        return self.client.post(self.url + path, data=form, headers=headers)
+
+    def begin(self, text: str) -> str:
+        """A new thread in the direct channel; its address."""
+        answer = self.post("/c/direct/messages", text=text)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["HX-Redirect"]
+
+    def page(self, thread: str) -> str:
+        return self.client.get(self.url + thread).text
+
+    def wait_for(self, thread: str, text: str, seconds: float = 30) -> str:
+        """The thread's page, once it shows `text`."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            page = self.page(thread)
+            if text in page:
+                return page
+            time.sleep(0.1)
+        raise AssertionError(f"{text!r} never came; log: {self.log.read_text()[-3000:]}; page: {page[-3000:]}")
+
+
+@contextmanager
+def threadbox(folder: Path, **settings: str) -> Iterator[Process]:
+    """Start and wait until it is ready; at the end, stop it as an operator would."""
+    log = folder / f"log-{time.monotonic_ns()}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command("run"), env=environment(folder, **settings), stdout=output, stderr=output, cwd=folder
+        )
+    try:
+        until = time.monotonic() + 60
+        while (found := READY.search(log.read_text())) is None:
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+        running = Process(process, found[1], log)
+        yield running
+        running.client.close()
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
