@@ -14,7 +14,9 @@ from typing import Self
 import structlog
 from filelock import FileLock, Timeout
 
-from bot.agent import AutoGenAgent, DirectAgent, ModelSettings
+from bot.agent.direct import DirectAgent
+from bot.agent.lazy import LazyAgent
+from bot.agent.settings import ModelSettings
 from bot.artifacts import BlobArtifacts
 from bot.cells import CellLimits
 from bot.commands import Commands
@@ -93,8 +95,6 @@ class App:
     async def serve(self, platforms: Mapping[str, Platform]) -> None:
         """Take turns from the queue and answer on these platforms, until the app is closed."""
         agent = make_agent(self._settings)
-        if isinstance(agent, AutoGenAgent):
-            self._stack.push_async_callback(agent.aclose)
         runner = TurnRunner(
             turns=self._turns,
             outbox=self._outbox,
@@ -110,6 +110,9 @@ class App:
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
         sweeper = group.create_task(self._sweep(), name="sweeper")
         self._stack.callback(sweeper.cancel)
+        if isinstance(agent, LazyAgent):
+            self._stack.push_async_callback(agent.aclose)
+            group.create_task(agent.load(), name="agent-loading")
 
     async def _sweep(self) -> None:
         await self.parts.intake.sweep()
@@ -147,7 +150,7 @@ def make_agent(settings: Settings) -> Agent:
     if not settings.has_model:
         return DirectAgent()
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else NO_KEY
-    return AutoGenAgent(
+    return LazyAgent(
         ModelSettings(
             model=settings.model,
             api_key=key,

@@ -24,7 +24,7 @@ from bot.model import Artifact, Reply
 from bot.settings import Settings
 from bot.text import file_name, printable
 from sandbox import Cut, Display, Outcome, Output, RunEvent
-from sandbox.autogen import write_inside
+from sandbox.host_files import write_inside
 from sandbox.image_build import ensure_image
 
 Say = Callable[[str], None]

@@ -1,6 +1,4 @@
-"""Who answers: an AutoGen agent with a model, or, where none is configured, the code in the message as it is."""
+"""Who answers: an AutoGen agent with a model, or, where none is configured, the code in the message as it is.
 
-from bot.agent.autogen import AutoGenAgent, ModelSettings
-from bot.agent.direct import DirectAgent
-
-__all__ = ["AutoGenAgent", "DirectAgent", "ModelSettings"]
+`bot.agent.autogen` is imported only where a model is set: it brings AutoGen and the OpenAI client, a second of start.
+"""

@@ -7,7 +7,6 @@ tool calls at once (so cells take turns), a context without bound (so BoundedCon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from autogen_agentchat.agents import AssistantAgent
@@ -18,29 +17,13 @@ from autogen_ext.models.openai import OpenAIChatCompletionClient
 from bot.agent.context import BoundedContext
 from bot.agent.durable import DurableModelClient
 from bot.agent.prompts import SYSTEM, request_text, tool_result
+from bot.agent.settings import ModelSettings
 from bot.errors import BotError, Stopped
 from bot.model import Json, Request
 from bot.ports import Cells, Emit, Steps, Stop
 from sandbox import SandboxError
 
 MODEL_RETRIES = 2  # the client's own, for refused connections, 429 and 5xx
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSettings:
-    """Which model answers and how far it may go."""
-
-    model: str
-    api_key: str
-    base_url: str | None
-    timeout_seconds: float
-    max_output_tokens: int
-    context_tokens: int
-    temperature: float | None
-    vision: bool
-    tools: bool
-    turn_rounds: int
-    turn_tokens: int
 
 
 class AutoGenAgent:

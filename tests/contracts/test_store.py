@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
+import bot.store
 from bot.artifacts import BlobArtifacts
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
 from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
+from bot.store.database import HEAD
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -47,6 +51,14 @@ def message(number: int, thread: str = "t", text: str = "hello") -> IncomingMess
         for_us=True,
         attachments=(Attachment(name="a.csv", size=3, source="s"),),
     )
+
+
+async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(bot.store.__file__).parent / "migrations"))
+
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+    await (await Database.open(database._engine.url.render_as_string(hide_password=False))).aclose()
 
 
 async def test_a_message_is_claimed_once(inbox: SqlInbox) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.agent import AutoGenAgent, DirectAgent, ModelSettings
+from bot.agent.autogen import AutoGenAgent
+from bot.agent.direct import DirectAgent
+from bot.agent.settings import ModelSettings
 from bot.artifacts import BlobArtifacts
 from bot.cells import CellLimits
 from bot.commands import Commands

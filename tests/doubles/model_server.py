@@ -67,10 +67,37 @@ class ModelServer:
             return JSONResponse({"error": {"message": "scripted", "type": "scripted"}}, item.status)
         if isinstance(item, Fault) and item.kind == "garbage":
             return Response(b"<html>gateway</html>", media_type="text/event-stream")
+        if not body.get("stream"):
+            return JSONResponse(_whole(item))
         return StreamingResponse(_events(item), media_type="text/event-stream")
 
     async def models(self, request: Request) -> Response:
         return JSONResponse({"data": [{"id": "scripted", "object": "model"}]})
+
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+
+
+def _whole(item: Item) -> dict[str, Any]:
+    """A reply in one piece, for a client that does not stream."""
+    message: dict[str, Any] = {"role": "assistant", "content": item if isinstance(item, str) else None}
+    if isinstance(item, Call):
+        message["tool_calls"] = [_tool_call(index, *call) for index, call in enumerate(item.calls)]
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if isinstance(item, Call) else "stop"}
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "scripted",
+        "choices": [choice],
+        "usage": USAGE,
+    }
+
+
+def _tool_call(index: int, name: str, arguments: Any) -> dict[str, Any]:
+    raw = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    function = {"name": name, "arguments": raw}
+    return {"index": index, "id": f"call_{time.monotonic_ns()}_{index}", "type": "function", "function": function}
 
 
 async def _events(item: Item) -> AsyncIterator[bytes]:
@@ -85,25 +112,11 @@ async def _events(item: Item) -> AsyncIterator[bytes]:
     else:
         if item.text:
             yield _chunk({"content": item.text})
-        for index, (name, arguments) in enumerate(item.calls):
-            raw = arguments if isinstance(arguments, str) else json.dumps(arguments)
-            function = {"name": name, "arguments": raw}
-            yield _chunk(
-                {
-                    "tool_calls": [
-                        {
-                            "index": index,
-                            "id": f"call_{time.monotonic_ns()}_{index}",
-                            "type": "function",
-                            "function": function,
-                        }
-                    ]
-                }
-            )
+        for index, call in enumerate(item.calls):
+            yield _chunk({"tool_calls": [_tool_call(index, *call)]})
         yield _chunk({}, "tool_calls")
-    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
     yield _line(
-        {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [], "usage": usage}
+        {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [], "usage": USAGE}
     )
     yield b"data: [DONE]\n\n"
 

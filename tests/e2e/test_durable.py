@@ -52,7 +52,7 @@ def test_a_turn_goes_on_after_kill_9_without_repeating_a_call_or_a_cell(tmp_path
 def test_a_cell_under_way_at_kill_9_is_told_and_not_run_again(tmp_path: Path) -> None:
     with threadbox(tmp_path) as first:
         thread = first.begin("```\nimport time\nprint('begun', flush=True)\ntime.sleep(60)\n```")
-        first.wait_for(thread, "begun</samp>")
+        first.wait_for(thread, "<samp>begun")
         first.kill()
         assert containers(tmp_path) == 1
     with threadbox(tmp_path) as second:

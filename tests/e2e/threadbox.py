@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -36,7 +36,7 @@ class Process:
     process: subprocess.Popen[bytes]
     url: str
     log: Path
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, follow_redirects=True))
+    client: httpx.Client
 
     def kill(self) -> None:
         """As a power cut does."""
@@ -84,9 +84,8 @@ def threadbox(folder: Path, **settings: str) -> Iterator[Process]:
         while (found := READY.search(log.read_text())) is None:
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.05)
-        running = Process(process, found[1], log)
-        yield running
-        running.client.close()
+        with httpx.Client(timeout=30, follow_redirects=True) as client:
+            yield Process(process, found[1], log, client)
     finally:
         process.terminate()
         try:
