@@ -28,13 +28,13 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	@touch $@ $(VENV)/.runtime
 
 test: dev
-	@.ci/machine docker chromium
+	@.ci/machine docker chromium postgres
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
 	$(PYTEST)
 
 unit: dev
-	$(PYTEST) -m "not docker and not browser"
+	$(PYTEST) -m "not docker and not browser and not postgres"
 
 bench: dev
 	@.ci/machine docker

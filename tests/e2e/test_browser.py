@@ -67,7 +67,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterat
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page on which any script error and any refused resource fails the test."""
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page = browser.new_page(viewport={"width": 1200, "height": 1010})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
