@@ -155,10 +155,16 @@ class SandboxService:
         return sandbox
 
     async def _forget_dead(self) -> None:
+        """Remove the containers whose stream has ended; one the engine will not remove is tried again next time."""
         for container_id, sandbox in list(self._live.items()):
-            if not sandbox.is_alive:
-                del self._live[container_id]
+            if sandbox.is_alive:
+                continue
+            try:
                 await sandbox.remove()
+            except Exception:
+                log.exception("sandbox.remove_failed", container=container_id)
+            else:
+                self._live.pop(container_id, None)
 
     async def _evict(self) -> None:
         idle = [entry for entry in self._entries.values() if entry.sandbox is not None and not entry.lock.locked()]
@@ -174,6 +180,7 @@ class SandboxService:
 
     async def reap(self) -> None:
         """Remove the sandboxes that have been idle for too long; one that fails is tried again next time."""
+        await self._forget_dead()
         for key, entry in list(self._entries.items()):
             idle = self._clock() - entry.idle_since
             if entry.lock.locked() or idle < self._settings.idle_seconds:
