@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -W error -m pytest
+UNIT := tests/unit tests/contracts tests/integration
 
 .PHONY: run setup dev test unit bench lint lock clean
 
@@ -34,7 +35,7 @@ test: dev
 	$(PYTEST)
 
 unit: dev
-	$(PYTEST) -m "not docker and not browser and not postgres"
+	$(PYTEST) $(UNIT) -n 2 -m "not docker and not browser and not postgres"
 
 bench: dev
 	@.ci/machine docker

@@ -4,26 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from sandbox import Cut, Display, Engine, Limits, Outcome, Output, RunEvent, Sandbox
-from sandbox.channel import Channel
+from sandbox.channel import Channel, decode_json
+from sandbox.engine import DockerEngine
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
+from tests.doubles.process_engine import ProcessEngine
+
+# one loop for the module: the tests share a sandbox, and only what a test breaks is made anew
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ENGINES = ["process", pytest.param("docker", marks=pytest.mark.docker)]
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return request.getfixturevalue(f"{request.param}_engine")
+@pytest_asyncio.fixture(params=ENGINES, scope="module", loop_scope="module")
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    if request.param == "docker":
+        image = request.getfixturevalue("image")
+        docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
+        yield docker_engine
+        assert await docker_engine.containers() == []
+        await docker_engine.aclose()
+        return
+    process_engine = ProcessEngine()
+    yield process_engine
+    await process_engine.aclose()
 
 
-@pytest.fixture
-async def sandbox(engine: Engine) -> AsyncIterator[Sandbox]:
-    sandbox = await Sandbox.start(engine, "contract", Limits(timeout_seconds=20))
-    yield sandbox
-    await sandbox.remove()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(engine: Engine) -> AsyncIterator[list[Sandbox]]:
+    """The sandbox of the tests so far; empty once a test has lost it."""
+    sandboxes: list[Sandbox] = []
+    yield sandboxes
+    for sandbox in sandboxes:
+        await sandbox.remove()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sandbox(engine: Engine, shared: list[Sandbox]) -> AsyncIterator[Sandbox]:
+    """A live sandbox with an interpreter and an empty workspace."""
+    if not shared:
+        shared.append(await Sandbox.start(engine, f"contract-{os.urandom(4).hex()}", Limits(timeout_seconds=20)))
+    yield shared[0]
+    if shared[0].is_alive:
+        await run(shared[0], "rm -rf -- *", "bash")
+    else:
+        await shared.pop().remove()
 
 
 async def run(sandbox: Sandbox, code: str, language: str = "python", timeout: float | None = None) -> list[RunEvent]:
@@ -178,6 +209,7 @@ async def test_a_dead_interpreter_is_told_and_replaced(sandbox: Sandbox, code: s
 
 
 async def test_variables_lost_between_two_cells_are_told_with_the_next(sandbox: Sandbox) -> None:
+    await run(sandbox, "1")
     await run(sandbox, "import os, threading\nthreading.Timer(0.2, lambda: os._exit(1)).start()")
     await asyncio.sleep(0.6)
 
@@ -308,6 +340,13 @@ async def test_a_removed_container_ends_the_run_as_lost(engine: Engine, sandbox:
         await run(sandbox, "1")
 
 
+async def asked(channel: Channel, request_id: str) -> dict[str, object]:
+    """What the supervisor says of a request."""
+    stream = channel.open({"op": "outcome", "id": request_id})
+    (end,) = [frame async for frame in stream.frames()]
+    return decode_json(end.payload)
+
+
 async def test_another_host_finds_variables_and_the_outcome_it_missed(engine: Engine) -> None:
     """The stream survives its host: a second attachment greets the same supervisor and asks for the outcome."""
     container_id, wire = await engine.create("contract-again", Limits())
@@ -319,19 +358,20 @@ async def test_another_host_finds_variables_and_the_outcome_it_missed(engine: En
     stream.finish()
     wire.write(b"\xf5tbx half a frame of a host that dies now")
     first.close()
-    await asyncio.sleep(1.0)
 
     second = Channel(await engine.attach(container_id), epoch=2, nonce="n")
     welcome = await second.hello(again=True)
-    asked = second.open({"op": "outcome", "id": "a"})
-    (end,) = [frame async for frame in asked.frames()]
+    end = await asked(second, "a")
+    while end["status"] == "running":
+        await asyncio.sleep(0.1)
+        end = await asked(second, "a")
     again = Sandbox(engine, container_id, second, Limits())
     again.boot = welcome.boot
     events = await run(again, "print(x)")
     await again.remove()
 
     assert welcome.boot == boot
-    assert b'"status":"ok"' in end.payload
+    assert end["status"] == "ok"
     assert text(events) == "5\n"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +23,17 @@ from bot.ports import Agent
 from bot.stops import Stops
 from bot.store import Database, SqlInbox, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
-from sandbox.contract import Engine
-from sandbox.limits import Limits
-from sandbox.service import SandboxService
+from sandbox import Limits
+from sandbox.service import Lease, SandboxService
 from tests.doubles.platform import MemoryPlatform
+
+
+class SharedSandboxes(SandboxService):
+    """Threads of the same name in different workspaces share a sandbox: tests start an interpreter once, not each."""
+
+    def lease(self, key: str, limits: Limits | None = None) -> AbstractAsyncContextManager[Lease]:
+        platform, _, *rest = key.split("/")
+        return super().lease("/".join((platform, *rest)), limits)
 
 
 @dataclass
@@ -39,12 +47,13 @@ class Bot:
     artifacts: BlobArtifacts
     turns: SqlTurns
     runner: TurnRunner
+    workspace: str
     count: int = 0
 
     def message(self, text: str, thread: str = "t", attachments: tuple[Attachment, ...] = ()) -> IncomingMessage:
         self.count += 1
         return IncomingMessage(
-            key=ThreadKey(platform="memory", workspace="w", channel="c", thread=thread),
+            key=ThreadKey(platform="memory", workspace=self.workspace, channel="c", thread=thread),
             message_id=str(self.count),
             author=Person(id="p", name="Ada"),
             text=text,
@@ -82,7 +91,12 @@ def model_settings(url: str) -> ModelSettings:
 
 @asynccontextmanager
 async def running_bot(
-    folder: Path, engine: Engine, *, model_url: str | None = None, turn_seconds: float = 60, cpu_seconds: float = 60
+    folder: Path,
+    sandboxes: SandboxService,
+    *,
+    model_url: str | None = None,
+    turn_seconds: float = 60,
+    cpu_seconds: float = 60,
 ) -> AsyncIterator[Bot]:
     """A bot in `folder`; without a model's address it runs code as it is."""
 
@@ -99,7 +113,7 @@ async def running_bot(
         upload_bytes=1 << 20,
         cells=CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3),
     )
-    async with SandboxService(engine, limits=Limits(timeout_seconds=10)) as sandboxes, asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
         runner = TurnRunner(
             turns=turns,
             outbox=SqlOutbox(database),
@@ -115,7 +129,7 @@ async def running_bot(
         commands = Commands(stops, sandboxes)
         intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=3)
         intake = Intake(SqlInbox(database, clock), queue, commands, intake_limits)
-        yield Bot(platform, intake, commands, sandboxes, artifacts, turns, runner)
+        yield Bot(platform, intake, commands, sandboxes, artifacts, turns, runner, os.urandom(4).hex())
     if isinstance(agent, AutoGenAgent):
         await agent.aclose()
     await database.aclose()

@@ -70,7 +70,7 @@ class ProcessEngine:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", START, cwd=folder, start_new_session=True,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "HOME": str(folder)},
         )  # fmt: skip
         self._processes[sandbox_id] = process
         wire = await self.attach(sandbox_id)

@@ -68,10 +68,10 @@ async def test_a_second_holder_waits_for_the_first(process_engine: ProcessEngine
 async def test_only_what_is_idle_long_enough_is_reaped(process_engine: ProcessEngine, clock: Clock) -> None:
     async with service(process_engine, clock) as sandboxes:
         async with sandboxes.lease("old") as lease:
-            await output(lease, "1")
+            await lease.sandbox()
         clock.now = 40
         async with sandboxes.lease("young") as lease:
-            await output(lease, "1")
+            await lease.sandbox()
         clock.now = 70
         async with sandboxes.lease("busy"):
             await sandboxes.reap()
@@ -97,7 +97,7 @@ async def test_the_longest_idle_makes_room(process_engine: ProcessEngine, clock:
         for moment, key in enumerate(("a", "b", "c")):
             clock.now = float(moment)
             async with sandboxes.lease(key) as lease:
-                await output(lease, "1")
+                await lease.sandbox()
 
         assert sandboxes.live == 2
         async with sandboxes.lease("a") as lease:
@@ -108,10 +108,10 @@ async def test_the_longest_idle_makes_room(process_engine: ProcessEngine, clock:
 
 async def test_when_all_are_busy_it_is_said(process_engine: ProcessEngine, clock: Clock) -> None:
     async with service(process_engine, clock, most=1) as sandboxes, sandboxes.lease("a") as first:
-        await output(first, "1")
+        await first.sandbox()
         async with sandboxes.lease("b") as second:
             with pytest.raises(SandboxError, match="All 1 sandboxes are busy"):
-                await output(second, "1")
+                await second.sandbox()
 
 
 async def test_what_an_earlier_process_left_is_removed_at_start(process_engine: ProcessEngine, clock: Clock) -> None:
@@ -147,7 +147,7 @@ async def test_a_removal_that_fails_stops_neither_the_reaper_nor_the_next_try(
     async with service(process_engine, clock) as sandboxes:
         for key in ("a", "b"):
             async with sandboxes.lease(key) as lease:
-                await output(lease, "1")
+                await lease.sandbox()
         clock.now = 100
         monkeypatch.setattr(process_engine, "remove", failing)
         await sandboxes.reap()
@@ -162,7 +162,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(process_engine: ProcessE
 
         async def use() -> None:
             async with sandboxes.lease("a") as lease:
-                await output(lease, "1")
+                await lease.sandbox()
 
         task = asyncio.ensure_future(use())
         await asyncio.sleep(0.02)

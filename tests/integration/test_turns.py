@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from bot.errors import Refused
 from bot.memory_queue import MemorySteps
 from bot.model import Attachment, File, Picture
-from tests.doubles.bot import Bot, running_bot
+from sandbox import Limits
+from sandbox.errors import EngineUnavailable
+from sandbox.service import SandboxService
+from tests.doubles.bot import Bot, SharedSandboxes, running_bot
 from tests.doubles.model_server import Call, Fault, ModelServer, model_server, python
-from tests.doubles.process_engine import ProcessEngine
+from tests.doubles.process_engine import PipeWire, ProcessEngine
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +35,27 @@ def model(server: ModelServer) -> ModelServer:
     return server
 
 
-@pytest.fixture
-async def bot(tmp_path: Path, process_engine: ProcessEngine, model: ModelServer) -> AsyncIterator[Bot]:
-    async with running_bot(tmp_path, process_engine, model_url=model.url) as running:
+# one loop for the module: its tests share the sandboxes, so an interpreter is started once and not thirty times
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandboxes() -> AsyncIterator[SandboxService]:
+    engine = ProcessEngine()
+    async with SharedSandboxes(engine, limits=Limits(timeout_seconds=10)) as service:
+        yield service
+    await engine.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bot(tmp_path: Path, sandboxes: SandboxService, model: ModelServer) -> AsyncIterator[Bot]:
+    async with running_bot(tmp_path, sandboxes, model_url=model.url) as running:
         yield running
 
 
-@pytest.fixture
-async def direct(tmp_path: Path, process_engine: ProcessEngine) -> AsyncIterator[Bot]:
-    async with running_bot(tmp_path, process_engine) as running:
+@pytest_asyncio.fixture(loop_scope="module")
+async def direct(tmp_path: Path, sandboxes: SandboxService) -> AsyncIterator[Bot]:
+    async with running_bot(tmp_path, sandboxes) as running:
         yield running
 
 
@@ -79,9 +95,9 @@ async def test_a_follow_up_has_the_variables_and_the_memory_of_the_first(bot: Bo
 
 async def test_threads_share_nothing(bot: Bot, model: ModelServer) -> None:
     model.script[:] = [python("x = 1"), "ok", python("print(x)"), "no"]
-    await bot.ask("a", thread="one")
+    await bot.ask("a", thread="shares-1")
 
-    await bot.ask("b", thread="two")
+    await bot.ask("b", thread="shares-2")
 
     assert "NameError" in bot.platform.text()
 
@@ -289,10 +305,10 @@ async def test_a_model_that_runs_away_is_cut_off(bot: Bot, model: ModelServer) -
 
 
 async def test_a_turn_that_takes_too_long_is_ended_with_its_limit(
-    tmp_path: Path, process_engine: ProcessEngine, model: ModelServer
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer
 ) -> None:
     model.script[:] = [python("while True: pass")]
-    async with running_bot(tmp_path, process_engine, model_url=model.url, turn_seconds=1) as bot:
+    async with running_bot(tmp_path, sandboxes, model_url=model.url, turn_seconds=1) as bot:
         assert await bot.ask("for ever") == "failed"
 
         assert "one request may take 1 s" in bot.platform.text()
@@ -429,18 +445,20 @@ async def test_a_cell_that_was_cut_off_is_not_run_twice(bot: Bot, model: ModelSe
     assert "not run again" in last(model.requests[1])["content"]
 
 
-async def test_a_failing_sandbox_is_told_and_not_shown_as_output(
-    direct: Bot, process_engine: ProcessEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sandbox.errors import EngineUnavailable
+class NoEngine(ProcessEngine):
+    """An engine that does not answer."""
 
-    async def broken(*_: object) -> None:
+    async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, PipeWire]:
         raise EngineUnavailable
 
-    monkeypatch.setattr(process_engine, "create", broken)
 
-    assert await direct.ask("```\nprint('x')\n```") in ("done", "failed")
-    assert "The sandbox failed: The Docker Engine does not answer." in direct.platform.text()
+async def test_a_failing_sandbox_is_told_and_not_shown_as_output(tmp_path: Path) -> None:
+    engine = NoEngine()
+    async with SandboxService(engine) as broken, running_bot(tmp_path, broken) as bot:
+        await bot.ask("```\nprint('x')\n```")
+
+        assert "The sandbox failed: The Docker Engine does not answer." in bot.platform.text()
+    await engine.aclose()
 
 
 async def test_turns_of_many_threads_do_not_mix(direct: Bot) -> None:
@@ -449,8 +467,8 @@ async def test_turns_of_many_threads_do_not_mix(direct: Bot) -> None:
         await direct.intake.take(key, direct.platform)
         assert await direct.platform.ended(key.message_id) == "done"
 
-    for start in range(0, 12, 3):
+    for start in range(0, 6, 3):
         await asyncio.gather(*(one(n) for n in range(start, start + 3)))
 
-    for n in range(12):
+    for n in range(6):
         assert f"answer {n * 2}" in direct.platform.text().split("\n")
