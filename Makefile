@@ -47,7 +47,6 @@ lint: dev
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit -q -r bot adapters sandbox -c pyproject.toml
 
 lock:
 	@.ci/machine uv
