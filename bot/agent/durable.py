@@ -77,14 +77,15 @@ class DurableModelClient(ChatCompletionClient):
 
     async def _call(self, stream: AsyncGenerator[str | CreateResult, None]) -> Json:
         """One call as plain data, whatever came of it."""
-        call = asyncio.ensure_future(self._read(stream))
+        cut: asyncio.Future[CreateResult] = asyncio.get_running_loop().create_future()
+        call = asyncio.ensure_future(self._read(stream, cut))
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.wait({call, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not call.done():
-                return {"stopped": True}
-            return {"result": call.result().model_dump(mode="json")}
+                await asyncio.wait({call, stopping, cut}, return_when=asyncio.FIRST_COMPLETED)
+            if cut.done() or call.done():
+                return {"result": (cut if cut.done() else call).result().model_dump(mode="json")}
+            return {"stopped": True}
         except TimeoutError:
             return {"error": f"The model did not answer within {self._timeout:g} s."}
         except Exception as error:  # noqa: BLE001 - whatever a model server does is told to the thread, as a value
@@ -95,22 +96,24 @@ class DurableModelClient(ChatCompletionClient):
             call.cancel()
             await asyncio.gather(call, stopping, return_exceptions=True)
 
-    async def _read(self, stream: AsyncGenerator[str | CreateResult, None]) -> CreateResult:
+    async def _read(
+        self, stream: AsyncGenerator[str | CreateResult, None], cut: asyncio.Future[CreateResult]
+    ) -> CreateResult:
+        """Read to the end. A reply that runs away is put into `cut`: the caller cancels the reading then, which
+        unwinds the client's generators from the inside; leaving the loop would strand them."""
         text = ""
+        shown = 0
         async for item in stream:
             if isinstance(item, CreateResult):
                 return item
             text += item
             if not _CALL_BEGINS.match(text):
-                self._emit(TextDelta(text=item))
+                self._emit(TextDelta(text=text[shown:]))
+                shown = len(text)
             if len(text) > TEXT_CHARS or (len(text) > BLANK_CHARS and not text[-BLANK_CHARS:].strip()):
-                break
-        return CreateResult(
-            content=text.strip(),
-            finish_reason="length",
-            usage=RequestUsage(prompt_tokens=0, completion_tokens=0),
-            cached=False,
-        )
+                if not cut.done():
+                    cut.set_result(_cut_off(text))
+        raise ModelFailed("The model server ended its reply in the middle.")
 
     def _checked(self, result: CreateResult, tools: set[str]) -> CreateResult:
         self._usage.prompt_tokens += result.usage.prompt_tokens
@@ -169,6 +172,11 @@ class DurableModelClient(ChatCompletionClient):
         return self._inner.model_info
 
 
+def _cut_off(text: str) -> CreateResult:
+    usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
+    return CreateResult(content=text.strip(), finish_reason="length", usage=usage, cached=False)
+
+
 def _raised(recorded: Json) -> CreateResult:
     if recorded.get("stopped"):
         raise Stopped
@@ -209,5 +217,7 @@ def model_error_words(error: BaseException) -> str:
             return "The model server refused the request, perhaps because the thread has grown too long for the model."
         case openai.APIStatusError():
             return f"The model server failed (status {error.status_code})."
+        case ModelFailed():
+            return str(error)
         case _:
             return "The model server sent something that cannot be read."
