@@ -82,7 +82,8 @@ class DurableModelClient(ChatCompletionClient):
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.wait({call, stopping, cut}, return_when=asyncio.FIRST_COMPLETED)
+                waiting: set[asyncio.Future[Any]] = {call, stopping, cut}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if cut.done() or call.done():
                 return {"result": (cut if cut.done() else call).result().model_dump(mode="json")}
             return {"stopped": True}
@@ -110,9 +111,8 @@ class DurableModelClient(ChatCompletionClient):
             if not _CALL_BEGINS.match(text):
                 self._emit(TextDelta(text=text[shown:]))
                 shown = len(text)
-            if len(text) > TEXT_CHARS or (len(text) > BLANK_CHARS and not text[-BLANK_CHARS:].strip()):
-                if not cut.done():
-                    cut.set_result(_cut_off(text))
+            if not cut.done() and _runs_away(text):
+                cut.set_result(_cut_off(text))
         raise ModelFailed("The model server ended its reply in the middle.")
 
     def _checked(self, result: CreateResult, tools: set[str]) -> CreateResult:
@@ -172,6 +172,10 @@ class DurableModelClient(ChatCompletionClient):
         return self._inner.model_info
 
 
+def _runs_away(text: str) -> bool:
+    return len(text) > TEXT_CHARS or (len(text) > BLANK_CHARS and not text[-BLANK_CHARS:].strip())
+
+
 def _cut_off(text: str) -> CreateResult:
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
     return CreateResult(content=text.strip(), finish_reason="length", usage=usage, cached=False)
@@ -202,22 +206,24 @@ def call_in_text(text: str, tools: set[str]) -> FunctionCall | None:
 
 def model_error_words(error: BaseException) -> str:
     """A short, true sentence about a failure of the model server; never the key, never a stack."""
+    if isinstance(error, openai.APIStatusError):
+        return _STATUS_WORDS.get(error.status_code, f"The model server failed (status {error.status_code}).")
     match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return "The model server did not accept the key. An operator must check OPENAI_API_KEY."
-        case openai.NotFoundError():
-            return "The model server does not know this model. An operator must check THREADBOX_MODEL."
-        case openai.RateLimitError():
-            return "The model server is over its rate limit or its budget. Try again in a while."
         case openai.APITimeoutError():
             return "The model server did not answer in time."
         case openai.APIConnectionError():
             return "The model server cannot be reached. An operator must check OPENAI_BASE_URL."
-        case openai.BadRequestError():
-            return "The model server refused the request, perhaps because the thread has grown too long for the model."
-        case openai.APIStatusError():
-            return f"The model server failed (status {error.status_code})."
         case ModelFailed():
             return str(error)
         case _:
             return "The model server sent something that cannot be read."
+
+
+_NO_KEY = "The model server did not accept the key. An operator must check OPENAI_API_KEY."
+_STATUS_WORDS = {
+    400: "The model server refused the request, perhaps because the thread has grown too long for the model.",
+    401: _NO_KEY,
+    403: _NO_KEY,
+    404: "The model server does not know this model. An operator must check THREADBOX_MODEL.",
+    429: "The model server is over its rate limit or its budget. Try again in a while.",
+}
