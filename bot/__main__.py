@@ -20,7 +20,7 @@ from bot.observability import configure_logs
 from bot.settings import load
 from sandbox import SandboxError
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, USAGE, INTERRUPTED = 0, 2, 130
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="A bot that gives every chat thread an AI agent and a sandbox."
@@ -89,7 +89,7 @@ def _go(make: cli.Work, *, serves: bool = False) -> None:
         settings = load()
         # one answer on a terminal is no service: it logs only what is wrong
         configure_logs(settings.log_level if serves or settings.log_level == "debug" else "warning")
-        code = asyncio.run(_until_signal(make(settings)))
+        code = asyncio.run(_until_signal(make(settings), stopped=OK if serves else INTERRUPTED))
     except (BotError, SandboxError) as error:
         say.print(str(error), style="red", markup=False, soft_wrap=True)
         mend = getattr(error, "mend", "")
@@ -99,8 +99,11 @@ def _go(make: cli.Work, *, serves: bool = False) -> None:
     raise typer.Exit(code)
 
 
-async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
-    """Run `work`; SIGTERM and SIGINT cancel it, so that everything is closed; a second one ends the process."""
+async def _until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
+    """Run `work`; SIGTERM and SIGINT cancel it, so that everything is closed; a second one ends the process.
+
+    The exit code is the work's, or `stopped` when it was cancelled.
+    """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
 
@@ -114,7 +117,7 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
             stack.callback(loop.remove_signal_handler, number)
         with suppress(asyncio.CancelledError):
             return await task
-    return FAILED
+    return stopped
 
 
 def main() -> None:
