@@ -105,6 +105,9 @@ class App:
             stops=self._stops,
             limits=turn_limits(self._settings),
         )
+        for platform in platforms.values():
+            if not platform.outlives_us:
+                await self.parts.intake.abandon(platform)
         await self._queue.start(runner)
         self._stack.push_async_callback(self._queue.aclose)
         group = await self._stack.enter_async_context(asyncio.TaskGroup())

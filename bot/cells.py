@@ -13,7 +13,7 @@ from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, J
 from bot.ports import Artifacts, Emit, Steps, Stop, Turns
 from bot.text import cut_middle, file_name, size_words
 from sandbox import Cut, Display, Outcome, Output, SandboxError
-from sandbox.errors import FileRefused
+from sandbox.errors import FileRefused, SandboxGone
 from sandbox.sandbox import canonical_language
 from sandbox.service import Lease
 
@@ -159,6 +159,9 @@ class TurnCells:
         for file in outcome.files[: self._limits.files]:
             try:
                 data = await sandbox.get_file(file.path, limit_bytes=self._limits.file_bytes)
+            except SandboxGone:
+                left_out.append("The sandbox ended before all files were brought back.")
+                break
             except FileRefused:
                 left_out.append(
                     f"{file_name(file.path)} ({size_words(file.size)}) stays in the sandbox: "

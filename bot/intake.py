@@ -80,9 +80,14 @@ class Intake:
 
     async def retry(self, turn_id: str) -> Turn:
         """Another turn for the message of an ended one. Raises LookupError, Refused."""
+        await self._check_person(await self._inbox.message_of(turn_id))
         turn = await self._inbox.again(turn_id)
         await self._queue.enqueue(turn.id, turn.thread_id)
         return turn
+
+    async def abandon(self, platform: Platform) -> None:
+        """End what an earlier process left of a platform that does not outlive us."""
+        await self._inbox.abandon(platform.name)
 
     async def sweep(self) -> int:
         """Queue every claimed turn that has not ended; those that are queued already are not queued twice."""

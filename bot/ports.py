@@ -36,6 +36,8 @@ class Platform(Protocol):
     name: str
     edit_seconds: float
     """The least time between two edits of one message."""
+    outlives_us: bool
+    """Whether people still see the thread after our process has ended, so that a cut-off turn is worth resuming."""
 
     async def mark(self, message: IncomingMessage, sign: Sign) -> None:
         """Show on somebody's message how its turn stands; again with another sign replaces the first."""
@@ -59,8 +61,14 @@ class Inbox(Protocol):
     async def claim(self, message: IncomingMessage, *, answer: bool) -> Turn | None:
         """Keep a message, and with `answer` its turn, in one transaction; None when it was claimed before."""
 
+    async def message_of(self, turn_id: str) -> IncomingMessage:
+        """The message of a turn that has ended. Raises LookupError for any other."""
+
     async def again(self, turn_id: str) -> Turn:
         """Another turn for the message of an ended one. Raises LookupError."""
+
+    async def abandon(self, platform: str) -> None:
+        """End the unfinished turns of a platform whose people are gone with the process that they wrote to."""
 
     async def unfinished(self) -> list[Turn]:
         """Turns that are queued or running, in arrival order."""

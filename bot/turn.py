@@ -70,13 +70,22 @@ class TurnRunner:
             log.warning("turn.platform_absent", turn=turn_id, platform=turn.key.platform)
             return turn.status
         with structlog.contextvars.bound_contextvars(turn=turn_id), self._stops.running(turn.key) as stop:
-            await self._turns.start(turn_id)
-            await self._sign(platform, turn, "working")
-            async with delivering(self._outbox, platform, turn.key, turn_id) as delivery:
-                status, state = await self._answer(turn, platform, steps, delivery, stop)
-            await self._turns.finish(turn_id, status, state)
-            await self._sign(platform, turn, SIGNS[status])
-            log.info("turn.ended", status=status)
+            try:
+                return await self._run(turn, platform, steps, stop)
+            except Exception:  # the store or the outbox failed: the turn must not look alive for ever
+                log.exception("turn.broken")
+                await self._turns.finish(turn_id, "failed", None)
+                await self._sign(platform, turn, "failed")
+                return "failed"
+
+    async def _run(self, turn: Turn, platform: Platform, steps: Steps, stop: Stop) -> TurnStatus:
+        await self._turns.start(turn.id)
+        await self._sign(platform, turn, "working")
+        async with delivering(self._outbox, platform, turn.key, turn.id) as delivery:
+            status, memory = await self._answer(turn, platform, steps, delivery, stop)
+        await self._turns.finish(turn.id, status, memory)
+        await self._sign(platform, turn, SIGNS[status])
+        log.info("turn.ended", status=status)
         return status
 
     async def _answer(

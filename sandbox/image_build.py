@@ -110,12 +110,13 @@ def _make_standin(client: docker.DockerClient, say: Say) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
         if done.returncode != 0:
             raise ImageBuildFailed(f"debootstrap failed: {done.stdout[-500:]} {done.stderr[-500:]}")
-        with tempfile.TemporaryFile() as archive:
+        with tempfile.NamedTemporaryFile(prefix="threadbox-base-", suffix=".tar") as archive:
             with tarfile.open(fileobj=archive, mode="w") as tar:
                 tar.add(folder, arcname=".")
-            archive.seek(0)
+            archive.flush()
             repository, tag = STANDIN_BASE.split(":")
-            client.api.import_image_from_stream(archive, repository=repository, tag=tag)
+            # not import_image_from_stream: SDK 7.2 announces chunks there and sends none
+            client.api.import_image_from_file(archive.name, repository=repository, tag=tag)
     return STANDIN_BASE
 
 

@@ -218,9 +218,12 @@ class _Displays:
 
     def announce(self, frame: Frame) -> None:
         """The mime types and sizes of the bodies to come."""
-        mimes = decode_json(frame.payload).get("mimes", [])
-        self._wanted = [(str(mime), int(size)) for mime, size in mimes]
         self._body.clear()
+        try:
+            mimes = decode_json(frame.payload).get("mimes", [])
+            self._wanted = [(str(mime), max(0, int(size))) for mime, size in mimes]
+        except (ValueError, TypeError):  # forged by the cell: there is nothing to show
+            self._wanted = []
 
     def body(self, frame: Frame) -> list[Display]:
         """The display, once its last body is complete."""
@@ -266,10 +269,19 @@ _STATUSES: dict[str, Literal["ok", "error", "timeout", "oom", "interrupted", "ou
 
 
 def _outcome(end: Json) -> Outcome:
-    """The supervisor's outcome as a value; a status of no known kind means that we failed."""
+    """The supervisor's outcome as a value. Raises SandboxError for a status of no known kind, or for nonsense."""
     status = _STATUSES.get(str(end.get("status")))
     if status is None:
         raise SandboxError(f"The sandbox refused to run the code ({end.get('status')}).")
+    try:
+        return _known_outcome(status, end)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SandboxError("The sandbox sent an outcome that makes no sense.") from error
+
+
+def _known_outcome(
+    status: Literal["ok", "error", "timeout", "oom", "interrupted", "output_limit", "crashed"], end: Json
+) -> Outcome:
     error = end.get("error") or {}
     files = [WorkspaceFile(path=str(item["path"]), size=int(item["size"])) for item in end.get("files") or []]
     return Outcome(

@@ -20,6 +20,7 @@ class TerminalPlatform:
 
     name = NAME
     edit_seconds = 0.05
+    outlives_us = False
 
     def __init__(
         self, print_line: Callable[[str], None], on_artifact: Callable[[Artifact], None] | None = None

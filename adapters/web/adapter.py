@@ -20,6 +20,7 @@ class WebPlatform:
 
     name = NAME
     edit_seconds = 0.1
+    outlives_us = True
 
     def __init__(self, html: Html, intake: Intake, commands: Commands, history: History, artifacts: Artifacts) -> None:
         self.listeners = Listeners()

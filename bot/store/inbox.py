@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.codec import message_from_json, message_to_json
-from bot.model import IncomingMessage, ThreadKey, Turn
+from bot.model import ENDED, IncomingMessage, ThreadKey, Turn
 from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.schema import messages, threads, turns
@@ -64,9 +64,26 @@ class SqlInbox:
         number = inserted.scalar_one()
         return await self._add_turn(connection, thread, number, message) if answer else None
 
+    async def message_of(self, turn_id: str) -> IncomingMessage:
+        """See bot.ports.Inbox."""
+        query = TURN_QUERY.where(turns.c.id == turn_id, turns.c.status.in_(ENDED))
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise LookupError(f"no ended turn {turn_id}")
+        return turn_from_row(row._mapping).message
+
+    async def abandon(self, platform: str) -> None:
+        """See bot.ports.Inbox."""
+        theirs = select(threads.c.id).where(threads.c.platform == platform).scalar_subquery()
+        unfinished = turns.c.thread_id.in_(theirs) & turns.c.status.not_in(ENDED)
+        async with self._database.begin() as connection:
+            await connection.execute(update(turns).where(unfinished).values(status="stopped", ended_at=self._clock()))
+
     async def again(self, turn_id: str) -> Turn:
         """See bot.ports.Inbox."""
-        query = select(turns.c.thread_id, turns.c.message, messages.c.body).where(turns.c.id == turn_id)
+        ended = (turns.c.id == turn_id) & turns.c.status.in_(ENDED)
+        query = select(turns.c.thread_id, turns.c.message, messages.c.body).where(ended)
         query = query.select_from(turns.join(messages, turns.c.message == messages.c.id))
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).first()

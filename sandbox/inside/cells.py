@@ -128,7 +128,7 @@ class Cells:
         elif frame.kind is Kind.NOTE:
             self._kernel.acknowledge(run.stream)
         elif frame.kind is Kind.END:
-            self._finish({"status": "error", "exit_code": 1, **parse_json(frame.payload), "kernel": "kept"})
+            self._finish(_kernel_result(parse_json(frame.payload)))
 
     def _read_output(self) -> int:
         """Read each pipe once; the number of bytes read. What is printed outside a run belongs to none and goes."""
@@ -250,6 +250,21 @@ class Cells:
 
 def _error(name: str, message: str) -> dict[str, str]:
     return {"name": name, "message": message}
+
+
+def _kernel_result(value: dict[str, Any]) -> dict[str, Any]:
+    """The kernel's word on its cell, which the cell may have forged: known keys, plain types, bounded lengths."""
+    status = value.get("status")
+    exit_code = value.get("exit_code")
+    result: dict[str, Any] = {
+        "status": status if status in ("ok", "error", "interrupted") else "error",
+        "exit_code": exit_code & 0xFF if isinstance(exit_code, int) else 1,
+        "kernel": "kept",
+    }
+    error = value.get("error")
+    if isinstance(error, dict):
+        result["error"] = _error(str(error.get("name"))[:100], str(error.get("message"))[:2000])
+    return result
 
 
 def _death(code: int) -> dict[str, Any]:

@@ -114,7 +114,12 @@ class Upload:
         self._name = name
         self._part = f".upload-{os.urandom(6).hex()}"
         self.error: str | None = None
-        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._fd = os.open(self._part, flags, 0o644, dir_fd=folder)
+        except OSError:
+            os.close(folder)
+            raise
 
     def write(self, data: bytes) -> None:
         """Append; the first failure (no space left, say) is kept for `finish`."""

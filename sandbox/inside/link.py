@@ -92,8 +92,12 @@ class HostLink:
         """Queue a numbered frame of JSON, cut to what a frame holds by dropping its longest list."""
         payload = json.dumps(value, separators=(",", ":")).encode()
         while len(payload) > MAX_PAYLOAD:
-            longest = max((key for key in value if isinstance(value[key], list)), key=lambda key: len(value[key]))
-            value = {**value, longest: value[longest][: len(value[longest]) // 2], "cut": True}
+            lists = [key for key, item in value.items() if isinstance(item, list) and item]
+            if not lists:
+                value = {"status": "error", "exit_code": 1, "cut": True}
+            else:
+                longest = max(lists, key=lambda key: len(value[key]))
+                value = {**value, longest: value[longest][: len(value[longest]) // 2], "cut": True}
             payload = json.dumps(value, separators=(",", ":")).encode()
         self.send(kind, stream, payload)
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .frames import Decoder, Frame, Kind, chunks, encode
+from .frames import MAX_PAYLOAD, Decoder, Frame, Kind, chunks, encode
 
 _ROOT = str(Path(__file__).resolve().parents[len(__package__.split("."))])
 _START = (
@@ -76,7 +76,9 @@ class Kernel:
         self.flush()
 
     def acknowledge(self, stream: int) -> None:
-        """Tell the kernel that a display has arrived."""
+        """Tell the kernel that a display has arrived; not one that asks without ever reading."""
+        if len(self._sending) > MAX_PAYLOAD:
+            return
         self._sending = memoryview(bytes(self._sending) + encode(Kind.ACK, stream))
         self.flush()
 
@@ -91,11 +93,15 @@ class Kernel:
             self._sending = memoryview(b"")
 
     def frames(self) -> list[Frame]:
-        """What the kernel has sent; nothing once it is dead."""
+        """What the kernel has sent. One that closed its end is of no use any more and is killed."""
         try:
             data = self._socket.recv(1 << 18)
-        except OSError:
+        except BlockingIOError:
             return []
+        except OSError:
+            data = b""
+        if not data:
+            kill_group(self.pid, signal.SIGKILL)
         return self._decoder.feed(data)
 
     def interrupt(self, stream: int) -> None:

@@ -145,6 +145,25 @@ async def test_a_retry_is_another_turn_of_the_same_message(inbox: SqlInbox, turn
         await inbox.again("none")
 
 
+async def test_only_an_ended_turn_can_be_retried(inbox: SqlInbox) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+
+    for attempt in (inbox.again, inbox.message_of):
+        with pytest.raises(LookupError):
+            await attempt(turn.id)
+
+
+async def test_the_turns_of_a_platform_that_is_gone_are_ended(inbox: SqlInbox) -> None:
+    await inbox.claim(message(1), answer=True)
+
+    await inbox.abandon("other")
+    assert len(await inbox.unfinished()) == 1
+    await inbox.abandon("test")
+
+    assert await inbox.unfinished() == []
+
+
 async def test_the_outbox_keeps_the_newest_form_and_the_posted_id(inbox: SqlInbox, database: Database) -> None:
     turn = await inbox.claim(message(1), answer=True)
     assert turn is not None

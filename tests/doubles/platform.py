@@ -13,6 +13,7 @@ class MemoryPlatform:
 
     name = "memory"
     edit_seconds = 0.01
+    outlives_us = True
 
     def __init__(self) -> None:
         self.posts: dict[str, Reply] = {}

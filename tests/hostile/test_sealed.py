@@ -235,6 +235,23 @@ for fd in range(3, 50):
     assert await works(sandbox)
 
 
+async def test_a_forged_outcome_is_bounded_and_plain(sandbox: Sandbox) -> None:
+    code = """
+import gc, json, os, sys
+frames = sys.modules['threadbox_inside.frames']
+control = next(o for o in gc.get_objects() if type(o).__name__ == 'Control')
+big = {'status': ['x'], 'exit_code': 'y', 'error': {'name': 'n' * 900, 'message': '\\0' * 9000}, 'kernel': 'z', 'x': '\\0' * 9000}
+control._socket.sendall(frames.encode(frames.Kind.DISPLAY, control.stream, b'{"mimes": [[1], "x", {}]}'))
+control._socket.sendall(frames.encode(frames.Kind.DISPLAY, control.stream, b'[' * 60000))
+for _ in range(2000): control._socket.sendall(frames.encode(frames.Kind.NOTE, control.stream, b'{}'))
+control._socket.sendall(frames.encode(frames.Kind.END, control.stream, json.dumps(big).encode()))
+"""
+    _, end = await run(sandbox, code, timeout=5)
+
+    assert (end.status, end.exit_code, len(end.error_name), len(end.error_message)) == ("error", 1, 100, 2000)
+    assert await works(sandbox)
+
+
 async def test_a_shadowed_module_does_not_stop_the_next_interpreter(sandbox: Sandbox) -> None:
     await run(sandbox, "for name in ('json', 'socket', 'IPython', 'signal'): open(f'{name}.py', 'w').write('1/0')")
     await run(sandbox, "import os; os._exit(1)")
