@@ -23,6 +23,7 @@ from bot.commands import Commands
 from bot.durable import DbosTurnQueue
 from bot.errors import AlreadyRunning
 from bot.intake import Intake, IntakeLimits
+from bot.memory_queue import MemoryTurnQueue
 from bot.ports import Agent, Platform
 from bot.settings import Settings, build_environment
 from bot.stops import Stops
@@ -55,10 +56,15 @@ class Parts:
 
 
 class App:
-    """Use as an async context manager; `serve` then connects the platforms to the queue."""
+    """Use as an async context manager; `serve` then connects the platforms to the queue.
 
-    def __init__(self, settings: Settings) -> None:
+    With `durable` false turns are not resumed by a later process, for platforms that end with this one; turns of other
+    platforms on the same data folder are then left alone.
+    """
+
+    def __init__(self, settings: Settings, *, durable: bool = True) -> None:
         self._settings = settings
+        self._durable = durable
         self._stack = AsyncExitStack()
         self._stops = Stops()
         self.parts: Parts
@@ -86,11 +92,16 @@ class App:
         self._stack.push_async_callback(engine.aclose)
         self._sandboxes = await self._stack.enter_async_context(make_service(settings, engine))
         self._artifacts = artifacts
-        url = f"sqlite:///{folder / 'turns.sqlite'}"
-        self._queue = DbosTurnQueue(database_url=url, turns_at_once=settings.turns_at_once)
+        self._queue = self._make_queue(folder)
         commands = Commands(self._stops, self._sandboxes)
         intake = Intake(SqlInbox(database, utc_now), self._queue, commands, intake_limits(settings))
         self.parts = Parts(intake=intake, commands=commands, history=SqlHistory(database), artifacts=artifacts)
+
+    def _make_queue(self, folder: Path) -> DbosTurnQueue | MemoryTurnQueue:
+        if not self._durable:
+            return MemoryTurnQueue()
+        url = f"sqlite:///{folder / 'turns.sqlite'}"
+        return DbosTurnQueue(database_url=url, turns_at_once=self._settings.turns_at_once)
 
     async def serve(self, platforms: Mapping[str, Platform]) -> None:
         """Take turns from the queue and answer on these platforms, until the app is closed."""
@@ -108,18 +119,17 @@ class App:
         for platform in platforms.values():
             if not platform.outlives_us:
                 await self.parts.intake.abandon(platform)
+        if isinstance(agent, LazyAgent):  # closed after the queue: a turn that is cut off must not see it fail
+            self._stack.push_async_callback(agent.aclose)
         await self._queue.start(runner)
         self._stack.push_async_callback(self._queue.aclose)
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
-        sweeper = group.create_task(self._sweep(), name="sweeper")
-        self._stack.callback(sweeper.cancel)
         if isinstance(agent, LazyAgent):
-            self._stack.push_async_callback(agent.aclose)
             group.create_task(agent.load(), name="agent-loading")
-
-    async def _sweep(self) -> None:
-        await self.parts.intake.sweep()
-        await self.parts.intake.sweep_forever()
+        if not self._durable:
+            return
+        sweeper = group.create_task(self.parts.intake.sweep_forever(), name="sweeper")
+        self._stack.callback(sweeper.cancel)
 
     async def __aexit__(self, *error: object) -> None:
         """Close everything in reverse order; turns that run are left for the next start."""

@@ -11,13 +11,15 @@ from bot.codec import cell_from_json
 from bot.errors import BudgetSpent
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json
 from bot.ports import Artifacts, Emit, Steps, Stop, Turns
-from bot.text import cut_middle, file_name, size_words
+from bot.text import cut_middle, file_name, size_words, valid_text
 from sandbox import Cut, Display, Outcome, Output, SandboxError
 from sandbox.errors import FileRefused, SandboxGone
 from sandbox.sandbox import canonical_language
 from sandbox.service import Lease
 
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
+INTERRUPT_AGAIN_SECONDS = 0.2
+TELL_SECONDS = 0.05  # between two live updates of a cell's output
 MODEL_IMAGES = ("image/png", "image/jpeg")
 
 
@@ -38,6 +40,8 @@ class _Seen:
     cut: int = 0
     shown: list[Artifact] = field(default_factory=list)
     outcome: Outcome | None = None
+    told: int = 0  # pieces of text that the thread has seen
+    timer: asyncio.TimerHandle | None = None
 
 
 class TurnCells:
@@ -71,6 +75,7 @@ class TurnCells:
     async def run(self, language: str, code: str) -> CellResult:
         """See bot.ports.Cells."""
         language = canonical_language(language)
+        code = valid_text(code)
         async with self._one:
             if self._cpu_ms > self._limits.cpu_seconds * 1000:
                 raise BudgetSpent(f"This request has used its {self._limits.cpu_seconds:g} s of processor time.")
@@ -104,7 +109,7 @@ class TurnCells:
                     match event:
                         case Output():
                             seen.text.append(event.text)
-                            self._emit(CellOutput(text=event.text))
+                            self._tell(seen)
                         case Cut():
                             seen.cut += event.count
                             seen.text.append(f"\n[… {size_words(event.count)} left out …]\n")
@@ -114,13 +119,17 @@ class TurnCells:
                             seen.outcome = event
         finally:
             stopper.cancel()
+            if seen.timer is not None:
+                seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
         result = await self._result(seen, seen.outcome)
         return replace(result, variables_lost_before=result.variables_lost_before or lost_before)
 
     async def _interrupt_on_stop(self) -> None:
         await self._stop.wait()
-        self._lease.interrupt()
+        while True:  # until the run has ended: it may not have begun yet, while its container is being made
+            self._lease.interrupt()
+            await asyncio.sleep(INTERRUPT_AGAIN_SECONDS)
 
     async def _display(self, event: Display, seen: _Seen) -> None:
         for mime in MODEL_IMAGES:
@@ -128,9 +137,19 @@ class TurnCells:
                 name = f"figure-{len(seen.shown) + 1}.{mime.rpartition('/')[2]}"
                 seen.shown.append(await self._artifacts.save(self._turn_id, name, mime, event.bundle[mime]))
                 return
-        text = event.bundle.get("text/plain", b"").decode("utf-8", "replace") + "\n"
-        seen.text.append(text)
-        self._emit(CellOutput(text=text))
+        text = event.bundle.get("text/plain", b"").decode("utf-8", "replace")
+        seen.text.append(cut_middle(text, RECORDED_CHARS)[0] + "\n")
+        self._tell(seen)
+
+    def _tell(self, seen: _Seen) -> None:
+        """Tell the thread what was printed, a few times a second: rendering it costs more than printing it."""
+        if seen.timer is None:
+            seen.timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_now, seen)
+
+    def _tell_now(self, seen: _Seen) -> None:
+        seen.timer = None
+        self._emit(CellOutput(text="".join(seen.text[seen.told :])))
+        seen.told = len(seen.text)
 
     async def _result(self, seen: _Seen, outcome: Outcome) -> CellResult:
         output, cut = cut_middle("".join(seen.text), RECORDED_CHARS)

@@ -73,7 +73,7 @@ async def chat(settings: Settings, thread: str, say: Say) -> int:
     console = Console(highlight=False)
     platform = TerminalPlatform(lambda line: console.print(line, markup=False, soft_wrap=True))
     config = TerminalConfig(thread=thread)
-    async with App(settings) as app:
+    async with App(settings, durable=False) as app:
         await app.serve({platform.name: platform})
         say("Write to Threadbox; stop, reset and help are commands, Ctrl-D ends.")
         while (line := await asyncio.to_thread(_read_line)) is not None:
@@ -114,7 +114,7 @@ async def ask(settings: Settings, text: str, thread: str, out: Path | None, *, a
             console.print(line, markup=False, soft_wrap=True)
 
     platform = TerminalPlatform(print_line, made.append)
-    async with App(settings) as app:
+    async with App(settings, durable=False) as app:
         await app.serve({platform.name: platform})
         config = TerminalConfig(thread=thread)
         code = await _one_turn(app.parts, platform, config, text, say)

@@ -37,9 +37,7 @@ class TurnDelivery:
     async def recall(self, turn_id: str) -> None:
         """Read what an earlier life of this turn had posted."""
         for posted in await self._outbox.replies(turn_id):
-            self._ids[posted.reply.part] = posted.message_id
-            if posted.reply.final:
-                self._sent[posted.reply.part] = posted.reply
+            self._ids[posted.reply.part] = posted.message_id  # written is not yet posted: the platform is told again
 
     def push(self, replies: list[Reply]) -> None:
         """Take new or changed replies; returns at once."""
@@ -73,11 +71,13 @@ class TurnDelivery:
 
     async def _deliver(self, reply: Reply) -> None:
         known = reply.part in self._ids
-        if reply.final or not known:
-            await self._outbox.write(reply)
+        written = known and not reply.final
         message_id = self._ids.get(reply.part)
         for attempt in range(TRIES):
             try:
+                if not written:
+                    await self._outbox.write(reply)
+                    written = True
                 if message_id is None and known:
                     message_id = await self._platform.find(self._key, reply)
                 if message_id is None:

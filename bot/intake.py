@@ -99,5 +99,8 @@ class Intake:
     async def sweep_forever(self) -> None:
         """Sweep now and then."""
         while True:
+            try:
+                await self.sweep()
+            except Exception:  # a database that fails now may work in half a minute
+                log.exception("intake.sweep_failed")
             await asyncio.sleep(SWEEP_SECONDS)
-            await self.sweep()

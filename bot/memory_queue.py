@@ -1,4 +1,4 @@
-"""The turn queue without a database: for tests, and for a single turn that nobody will want to resume."""
+"""The turn queue without a database: for tests, and for a terminal, whose turns end with it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class MemorySteps:
 class MemoryTurnQueue:
     """The TurnQueue port in this process: a lock a thread keeps the order."""
 
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
         self._runner: TurnRunner | None = None
         self._seen: set[str] = set()
         self._order: dict[str, asyncio.Lock] = {}
@@ -39,7 +39,15 @@ class MemoryTurnQueue:
         """See bot.ports.TurnQueue."""
         if turn_id not in self._seen:
             self._seen.add(turn_id)
-            self._group.create_task(self._run(turn_id, thread_id), name=turn_id)
+            task = asyncio.ensure_future(self._run(turn_id, thread_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """Cut off what runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, turn_id: str, thread_id: str) -> None:
         assert self._runner is not None  # noqa: S101 - enqueue comes after start

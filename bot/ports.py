@@ -65,7 +65,7 @@ class Inbox(Protocol):
         """The message of a turn that has ended. Raises LookupError for any other."""
 
     async def again(self, turn_id: str) -> Turn:
-        """Another turn for the message of an ended one. Raises LookupError."""
+        """Another turn for the message of an ended one. Raises LookupError, or Refused while there is one at work."""
 
     async def abandon(self, platform: str) -> None:
         """End the unfinished turns of a platform whose people are gone with the process that they wrote to."""

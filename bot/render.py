@@ -53,7 +53,7 @@ class Transcript:
                 self._printed = ""
                 return [*before, self._reply((self._code,), final=False)]
             case CellOutput():
-                self._printed += event.text
+                self._printed = _bounded(self._printed + event.text)
                 return [self._reply(self._live(), final=False)]
             case CellDone():
                 return [self._close_cell(event.result)]
@@ -115,6 +115,13 @@ class Transcript:
         reply = self._reply(blocks, final=True)
         self._part += 1
         return reply
+
+
+def _bounded(text: str) -> str:
+    """Live output that never grows past a few times what is shown: head and tail are what a reader sees."""
+    if len(text) <= 4 * OUTPUT_CHARS:
+        return text
+    return cut_middle(text, 2 * OUTPUT_CHARS)[0]
 
 
 SHOWN_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 NOTHING_RUNS = "Nothing is running here."
 
-# an opening fence may follow words on its line, as people write it in a chat; a closing one may not
-_FENCE = re.compile(
-    r"(?<!`)(?P<fence>`{3,}|^~{3,})[ \t]*(?P<language>[\w+-]*)[ \t]*\n(?P<code>.*?)^(?P=fence)[ \t]*$", re.S | re.M
-)
+# an opening fence may follow words on its line, as people write it in a chat; a closing one stands alone
+_OPENING = re.compile(r"(?:^|[^`~])(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[ \t]*$")
 _INLINE_FENCE = re.compile(r"```(?:(?P<language>python3?|py|bash|sh|shell)\s)?(?P<code>[^`].*?)```", re.S)
 # CSI and OSC sequences, then any other escape; ECMA-48 section 5.4
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]?")
@@ -26,8 +25,25 @@ class CodeBlock(NamedTuple):
 
 def code_blocks(text: str) -> list[CodeBlock]:
     """The fenced blocks of a message, in order; a fence on one line counts too."""
-    found = list(_FENCE.finditer(text)) or list(_INLINE_FENCE.finditer(text))
-    return [CodeBlock((match["language"] or "python").lower(), match["code"]) for match in found]
+    found = list(_fenced(text.splitlines()))
+    if not found:
+        found = [
+            CodeBlock((match["language"] or "python").lower(), match["code"]) for match in _INLINE_FENCE.finditer(text)
+        ]
+    return found
+
+
+def _fenced(lines: list[str]) -> Iterator[CodeBlock]:
+    opening: re.Match[str] | None = None
+    code: list[str] = []
+    for line in lines:
+        if opening is None:
+            opening, code = _OPENING.search(line), []
+        elif line.rstrip() == opening["fence"]:
+            yield CodeBlock((opening["language"] or "python").lower(), "".join(f"{part}\n" for part in code))
+            opening = None
+        else:
+            code.append(line)
 
 
 def printable(text: str) -> str:
@@ -35,6 +51,11 @@ def printable(text: str) -> str:
     text = _ANSI.sub("", text).replace("\r\n", "\n")
     text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return _CONTROLS.sub("\ufffd", text)
+
+
+def valid_text(text: str) -> str:
+    """`text` without lone surrogates: JSON may carry them, UTF-8 cannot, and they would break a page for good."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -149,6 +148,8 @@ class TurnRunner:
         names: list[str] = []
         for attachment in turn.message.attachments:
             name = file_name(attachment.name)
+            while name in names:
+                name = f"_{name}"
             data = await platform.fetch(attachment)
             if len(data) > self._limits.upload_bytes:
                 emit(Said(text=f"{name} is too large and was left out.", level="warning"))
@@ -159,6 +160,8 @@ class TurnRunner:
         return names
 
     async def _sign(self, platform: Platform, turn: Turn, sign: Sign) -> None:
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(SIGN_SECONDS):
                 await platform.mark(turn.message, sign)
+        except Exception:  # a reaction that cannot be set must not cost the turn
+            log.exception("turn.sign_failed", sign=sign)

@@ -85,7 +85,11 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         if self._sandbox is None:
             self._engine = self._engine or await self._make_engine()
             self._sandbox = await Sandbox.start(self._engine, os.urandom(6).hex(), self._limits)
-            await self._copy_in(self._sandbox)
+            try:
+                await self._copy_in(self._sandbox)
+            except BaseException:
+                await self.stop()  # nobody leaves a context that was never entered
+                raise
 
     async def _make_engine(self) -> Engine:
         source = ImageSource(environment=os.environ)  # noqa: TID251 - stand-alone use has no settings of ours
@@ -118,8 +122,7 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         """Run the blocks in order, up to the first that fails; a cancelled run ends with code 1, as AutoGen's do."""
         async with self._turn:
             if self._sandbox is None or not self._sandbox.is_alive:
-                self._sandbox = None
-                await self.start()
+                await self.restart()
             running = asyncio.ensure_future(self._run_blocks(code_blocks))
             cancellation_token.link_future(running)  # type: ignore[unused-awaitable]  # it returns its argument
             try:

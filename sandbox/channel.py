@@ -170,6 +170,8 @@ class Stream:
     async def frames(self) -> AsyncIterator[Frame]:
         """Frames up to and including END. Raises SandboxGone when the sandbox ends first."""
         while True:
+            if self._frames.qsize():
+                await asyncio.sleep(0)  # a queue that is never empty would keep the loop from everybody else
             frame = await self._frames.get()
             if frame is None:
                 raise SandboxGone

@@ -31,8 +31,11 @@ def write_inside(root: Path, name: str, data: bytes) -> Path:
     for folder in reversed(target.relative_to(root).parents):
         if (root / folder).is_symlink():
             raise FileRefused(f"{folder} is a link")
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink() or target.is_dir():
         raise FileRefused(f"{name} is a link or a folder")
-    target.write_bytes(data)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    except OSError as error:
+        raise FileRefused(f"{name}: {error.strerror}") from error
     return target

@@ -257,6 +257,11 @@ def _decode(frame: Frame, text: _TextStreams, display: _Displays) -> list[RunEve
             return []
 
 
+def _valid(value: object, limit: int) -> str:
+    """Text of the sandbox without lone surrogates, which UTF-8 cannot carry."""
+    return str(value)[:limit].encode("utf-8", "replace").decode()
+
+
 _STATUSES: dict[str, Literal["ok", "error", "timeout", "oom", "interrupted", "output_limit", "crashed"]] = {
     "ok": "ok",
     "error": "error",
@@ -292,8 +297,8 @@ def _known_outcome(
         peak_bytes=int(end.get("peak_bytes", 0)),
         printed_bytes=int(end.get("printed", 0)),
         has_whole_output=bool(end.get("whole")),
-        error_name=str(error.get("name", ""))[:100],
-        error_message=str(error.get("message", ""))[:2000],
+        error_name=_valid(error.get("name", ""), 100),
+        error_message=_valid(error.get("message", ""), 2000),
         files=tuple(files),
         variables_kept=end.get("kernel") != "lost",
         variables_lost_before=bool(end.get("lost_before")),

@@ -98,6 +98,7 @@ class SandboxService:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
         self._live: dict[str, Sandbox] = {}
+        self._starting = 0
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> SandboxService:
@@ -127,12 +128,16 @@ class SandboxService:
     @contextlib.asynccontextmanager
     async def lease(self, key: str, limits: Limits | None = None) -> AsyncIterator[Lease]:
         """Hold a key's sandbox; a second holder of the same key waits for the first."""
-        entry = self._entries.setdefault(key, _Entry())
-        async with entry.lock:
-            try:
-                yield Lease(self, key, entry, limits or self._limits)
-            finally:
-                entry.idle_since = self._clock()
+        while True:
+            entry = self._entries.setdefault(key, _Entry())
+            async with entry.lock:
+                if self._entries.get(key) is not entry:
+                    continue  # the reaper dropped it while we waited: another may hold its successor
+                try:
+                    yield Lease(self, key, entry, limits or self._limits)
+                finally:
+                    entry.idle_since = self._clock()
+                return
 
     def interrupt(self, key: str) -> None:
         """Stop what runs for a key now; the holder of its lease sees the run end."""
@@ -148,9 +153,13 @@ class SandboxService:
     async def make(self, limits: Limits) -> Sandbox:
         """A container of its own for a lease; when the most are live, the longest idle one goes first."""
         await self._forget_dead()
-        if len(self._live) >= self._settings.max_sandboxes:
+        if len(self._live) + self._starting >= self._settings.max_sandboxes:
             await self._evict()
-        sandbox = await Sandbox.start(self._engine, os.urandom(6).hex(), limits)
+        self._starting += 1
+        try:
+            sandbox = await Sandbox.start(self._engine, os.urandom(6).hex(), limits)
+        finally:
+            self._starting -= 1
         self._live[sandbox.container_id] = sandbox
         return sandbox
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from http.cookies import SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -78,14 +77,13 @@ class Door:
         await self._app(scope, _bounded(receive, self._config.body_bytes), self._with_policy(send, cookie))
 
     def _session(self, scope: Scope) -> str | None:
-        cookies = SimpleCookie(Headers(scope=scope).get("cookie", ""))
-        value = cookies[COOKIE].value if COOKIE in cookies else ""
+        value = cookie_parser(Headers(scope=scope).get("cookie", "")).get(COOKIE, "")
         known = self._sessions.person(value, known=True)
         return known or self._sessions.person(value, known=False)
 
     def _is_known(self, scope: Scope) -> bool:
-        cookies = SimpleCookie(Headers(scope=scope).get("cookie", ""))
-        return COOKIE in cookies and self._sessions.person(cookies[COOKIE].value, known=True) is not None
+        value = cookie_parser(Headers(scope=scope).get("cookie", "")).get(COOKIE, "")
+        return self._sessions.person(value, known=True) is not None
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -134,8 +132,11 @@ class Door:
 
 
 def cookie_header(value: str) -> str:
-    """The session cookie: no script reads it, no other site sends it."""
-    return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_SECONDS}"
+    """The session cookie. Lax, not Strict: a link from elsewhere would come without it and sign its reader out.
+
+    No POST is let in for the cookie's sake alone, so that a link is all another site can make of it.
+    """
+    return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={COOKIE_SECONDS}"
 
 
 def is_token(given: str, token: str | None) -> bool:

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from bot.errors import BudgetSpent, ModelFailed, Stopped
 from bot.model import Json, TextDelta, TextDone
 from bot.ports import Emit, Steps, Stop
+from bot.text import valid_text
 
 log = structlog.get_logger()
 
@@ -107,7 +108,7 @@ class DurableModelClient(ChatCompletionClient):
         async for item in stream:
             if isinstance(item, CreateResult):
                 return item
-            text += item
+            text += valid_text(item)
             if not _CALL_BEGINS.match(text):
                 self._emit(TextDelta(text=text[shown:]))
                 shown = len(text)
@@ -186,7 +187,15 @@ def _raised(recorded: Json) -> CreateResult:
         raise Stopped
     if "error" in recorded:
         raise ModelFailed(recorded["error"])
-    return CreateResult.model_validate(recorded["result"])
+    result = CreateResult.model_validate(recorded["result"])
+    thought = None if result.thought is None else valid_text(result.thought)
+    if isinstance(result.content, str):
+        return result.model_copy(update={"content": valid_text(result.content), "thought": thought})
+    calls = [
+        FunctionCall(id=call.id, name=valid_text(call.name), arguments=valid_text(call.arguments))
+        for call in result.content
+    ]
+    return result.model_copy(update={"content": calls, "thought": thought})
 
 
 def call_in_text(text: str, tools: set[str]) -> FunctionCall | None:

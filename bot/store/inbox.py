@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.codec import message_from_json, message_to_json
+from bot.errors import Refused
 from bot.model import ENDED, IncomingMessage, ThreadKey, Turn
 from bot.ports import Clock
 from bot.store.database import Database
@@ -89,6 +90,9 @@ class SqlInbox:
             row = (await connection.execute(query)).first()
             if row is None:
                 raise LookupError(f"no turn {turn_id}")
+            at_work = select(turns.c.id).where(turns.c.message == row.message, turns.c.status.not_in(ENDED))
+            if (await connection.execute(at_work)).first() is not None:
+                raise Refused("I am at it already.")
             return await self._add_turn(connection, row.thread_id, row.message, message_from_json(row.body))
 
     async def _add_turn(self, connection: AsyncConnection, thread: str, number: int, message: IncomingMessage) -> Turn:

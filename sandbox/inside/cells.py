@@ -185,7 +185,11 @@ class Cells:
             self._finish({**_death(code), "error": error})
 
     def _start_kernel(self) -> None:
-        self._kernel = Kernel(self._output, self._files.root)
+        try:
+            self._kernel = Kernel(self._output, self._files.root)
+        except OSError:  # no process left to have: whoever took them all goes first
+            kill_others(set(), set())
+            self._kernel = Kernel(self._output, self._files.root)
         self._kernel_lives = True
         self._selector.register(self._kernel, selectors.EVENT_READ, self._read_kernel)
 

@@ -39,7 +39,7 @@ class Control:
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._decoder = Decoder()
-        self._showing = threading.Lock()  # a display of a cell's thread waits for the one before it
+        self.writing = threading.RLock()  # a cell's threads display too: frames must not be mixed
         self.stream = 0
         self.displays = 0
 
@@ -59,20 +59,22 @@ class Control:
 
     def send(self, kind: Kind, value: dict[str, Any]) -> None:
         """One frame of JSON about the cell that runs."""
-        self._socket.sendall(encode(kind, self.stream, json.dumps(value).encode()))
+        with self.writing:
+            self._socket.sendall(encode(kind, self.stream, json.dumps(value).encode()))
 
     def display(self, bundle: dict[str, Any]) -> None:
         """Rich output; bodies over the limit are left out."""
         bodies = [(mime, _as_bytes(mime, bundle[mime])) for mime in RICH if bundle.get(mime)]
         bodies = [(mime, body) for mime, body in bodies if len(body) <= MAX_DISPLAY_BYTES]
         self.displays += 1
-        if not bodies or self.displays > MAX_DISPLAYS:
-            return
-        with self._showing:
+        if not bodies or self.displays > MAX_DISPLAYS or not self.stream:
+            return  # without a cell there is nobody to show it to: a thread that a cell left behind
+        with self.writing:
             self.send(Kind.DISPLAY, {"mimes": [[mime, len(body)] for mime, body in bodies]})
             for _, body in bodies:
                 for chunk in chunks(body):
                     self._socket.sendall(encode(Kind.DATA, self.stream, chunk))
+        if threading.current_thread() is threading.main_thread():
             self.send(Kind.NOTE, {"displayed": self.displays})
             # until the supervisor has it: what is printed next goes another way and must not come first
             next((frame for frame in self._frames() if frame.kind is Kind.ACK), None)
@@ -232,4 +234,6 @@ def main(control_fd: int, interrupt_fd: int) -> None:
         _flush()
         if os.getpid() != pid:  # a forked child of the cell must not answer for its parent
             os._exit(0)
-        control.send(Kind.END, result)
+        with control.writing:
+            control.send(Kind.END, result)
+            control.stream = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
@@ -37,8 +38,10 @@ class Kernel:
 
     def __init__(self, output: Output, workspace: str) -> None:
         ours, theirs = socket.socketpair()
-        interrupt_fd = os.memfd_create("interrupt")
+        interrupt_fd = os.memfd_create("interrupt", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(interrupt_fd, 8)
+        # the kernel has it too: cut short under our mapping it would end us with SIGBUS
+        fcntl.fcntl(interrupt_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self._interrupt = mmap.mmap(interrupt_fd, 8)
         start = _START.format(root=_ROOT, package=__package__, control=theirs.fileno(), interrupt=interrupt_fd)
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and text

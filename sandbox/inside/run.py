@@ -13,6 +13,7 @@ from .frames import Kind
 from .link import HostLink
 
 INTERRUPT_GRACE = 2.0  # seconds between SIGINT and SIGKILL
+TAIL_PIECE = 8 * 1024  # bytes; many small prints become pieces of this size
 SAMPLE_SECONDS = 0.25  # between two looks at the memory in use
 
 EXIT_CODES = {"timeout": 124, "oom": 137, "interrupted": 130, "output_limit": 153}
@@ -80,12 +81,16 @@ class Run:
             return
         self._keep_whole(kind, data)
         if rest := data[max(room, 0) :]:
-            self._tail.append((kind, rest))
             self._tail_bytes += len(rest)
+            if self._tail and self._tail[-1][0] is kind and len(self._tail[-1][1]) < TAIL_PIECE:
+                rest = self._tail.pop()[1] + rest
+            self._tail.append((kind, rest))
         while self._tail and self._tail_bytes - len(self._tail[0][1]) >= self.caps.tail:
             self._tail_bytes -= len(self._tail.popleft()[1])
 
     def _keep_whole(self, kind: Kind, data: bytes) -> None:
+        if self.printed - len(data) > self.caps.whole:
+            return  # it is being stopped for that; what it prints meanwhile has no place
         try:
             if self.whole_fd < 0:
                 self.whole_fd = os.memfd_create(f"output-{self.stream}")

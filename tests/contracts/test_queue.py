@@ -52,10 +52,10 @@ def recorder() -> Recorder:
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def queue(request: pytest.FixtureRequest, tmp_path: Path, recorder: Recorder) -> AsyncIterator[TurnQueue]:
     if request.param == "memory":
-        async with asyncio.TaskGroup() as group:
-            memory = MemoryTurnQueue(group)
-            await memory.start(recorder)  # type: ignore[arg-type]
-            yield memory
+        memory = MemoryTurnQueue()
+        await memory.start(recorder)  # type: ignore[arg-type]
+        yield memory
+        await memory.aclose()
         return
     url = f"sqlite:///{tmp_path / 'turns.sqlite'}"
     if request.param == "postgres":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -113,7 +112,8 @@ async def running_bot(
         upload_bytes=1 << 20,
         cells=CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3),
     )
-    async with asyncio.TaskGroup() as group:
+    queue = MemoryTurnQueue()
+    try:
         runner = TurnRunner(
             turns=turns,
             outbox=SqlOutbox(database),
@@ -124,12 +124,13 @@ async def running_bot(
             stops=stops,
             limits=limits,
         )
-        queue = MemoryTurnQueue(group)
         await queue.start(runner)
         commands = Commands(stops, sandboxes)
         intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=3)
         intake = Intake(SqlInbox(database, clock), queue, commands, intake_limits)
         yield Bot(platform, intake, commands, sandboxes, artifacts, turns, runner, os.urandom(4).hex())
+    finally:
+        await queue.aclose()
     if isinstance(agent, AutoGenAgent):
         await agent.aclose()
     await database.aclose()

@@ -252,6 +252,31 @@ control._socket.sendall(frames.encode(frames.Kind.END, control.stream, json.dump
     assert await works(sandbox)
 
 
+async def test_a_thread_that_displays_after_its_cell_disturbs_no_later_one(sandbox: Sandbox) -> None:
+    code = """
+import threading, time
+from IPython.display import HTML, display
+def late():
+    for _ in range(50):
+        time.sleep(0.01)
+        display(HTML('<b>late</b>'))
+threading.Thread(target=late).start()
+"""
+    await run(sandbox, code)
+
+    for _ in range(8):
+        assert await works(sandbox)
+
+
+async def test_cutting_the_interrupts_memory_short_ends_nobody(sandbox: Sandbox) -> None:
+    code = "import os\nfor fd in range(3, 20):\n  try: os.ftruncate(fd, 0)\n  except OSError: pass\nwhile True: pass"
+
+    _, end = await run(sandbox, code, timeout=0.5)
+
+    assert (end.status, end.sandbox_lost) == ("timeout", False)
+    assert await works(sandbox)
+
+
 async def test_a_shadowed_module_does_not_stop_the_next_interpreter(sandbox: Sandbox) -> None:
     await run(sandbox, "for name in ('json', 'socket', 'IPython', 'signal'): open(f'{name}.py', 'w').write('1/0')")
     await run(sandbox, "import os; os._exit(1)")

@@ -273,7 +273,9 @@ async def test_a_failing_model_is_told_in_words_and_can_be_retried(
     assert words in bot.platform.text()
     assert "key\n" not in bot.platform.text()
 
-    await bot.intake.retry(receipt.turn.id)
+    again = await bot.intake.retry(receipt.turn.id)
+    with pytest.raises((Refused, LookupError)):
+        await bot.intake.retry(again.id)
     await bot.platform.shows("Now it works.")
 
     assert await bot.platform.ended("1") == "done"
@@ -324,6 +326,35 @@ async def test_the_reset_word_empties_the_sandbox(bot: Bot, model: ModelServer) 
     assert "are gone" in receipt.answer
     assert "NameError" in bot.platform.text()
     assert "This thread has a new sandbox" in bot.platform.text()
+
+
+async def test_text_that_utf_8_cannot_carry_breaks_nothing(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("x = '\ud800'\nraise ValueError(x)", "So \ud800 be it."), "Done \udfff.", "Still here."]
+
+    assert await bot.ask("break") == "done"
+    assert await bot.ask("again") == "done"
+
+    assert "Still here." in bot.platform.text()
+    bot.platform.text().encode()
+
+
+async def test_a_flood_of_small_prints_keeps_the_loop_free(bot: Bot, model: ModelServer) -> None:
+    code = "import sys\nfor n in range(20_000): sys.stdout.write('.\\n'); sys.stdout.flush()"
+    model.script[:] = [python(code), "Done."]
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    watching = asyncio.ensure_future(watch())
+    assert await bot.ask("flood") == "done"
+    watching.cancel()
+
+    assert longest < 1.0  # a bound for a noisy machine; minutes before the live output was bounded
 
 
 # ---- limits of the intake

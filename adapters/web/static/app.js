@@ -52,6 +52,14 @@
     document.getElementById("chosen").textContent = Array.from(files.files, (file) => file.name).join(", ");
   });
 
+  // what came between a snapshot and the first update is in both: the newer one stays
+  document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
+    for (const element of event.detail.fragment.querySelectorAll("article[id]")) {
+      const old = document.getElementById(element.id);
+      if (old && event.detail.target === entries) old.remove();
+    }
+  });
+
   function refuse(words) {
     refusal.textContent = words;
     refusal.hidden = !words;
