@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Literal
 
 from sandbox.channel import Channel, Stream, decode_json
-from sandbox.contract import Cut, Display, Engine, Json, Outcome, Output, RunEvent, WorkspaceFile
+from sandbox.contract import Engine, Json, Outcome, RunEvent
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
+from sandbox.events import Displays, TextStreams, decode
 from sandbox.inside.frames import Frame, Kind
 from sandbox.limits import HOST_GRACE_SECONDS, INTERRUPT_GRACE_SECONDS, START_SECONDS, Limits
 
@@ -103,14 +103,14 @@ class Sandbox:
         return {"op": "run", "id": request_id, "boot": self.boot, "language": kind, "timeout": timeout, "caps": caps}
 
     async def _events(self, stream: Stream, body: bytes, timeout: float) -> AsyncIterator[RunEvent]:
-        text = _TextStreams()
-        display = _Displays()
+        text = TextStreams()
+        display = Displays()
         try:
             async with asyncio.timeout(timeout + INTERRUPT_GRACE_SECONDS + HOST_GRACE_SECONDS):
                 await stream.send(body)
                 stream.finish()
                 async for frame in stream.frames():
-                    for event in _decode(frame, text, display):
+                    for event in decode(frame, text, display):
                         yield event
         except TimeoutError:
             await self.remove()
@@ -190,116 +190,4 @@ def _lost(status: Literal["timeout", "lost"], exit_code: int, message: str) -> O
         error_message=message,
         variables_kept=False,
         sandbox_lost=True,
-    )
-
-
-class _TextStreams:
-    """UTF-8 of two streams, cut anywhere, as text; what is no UTF-8 becomes U+FFFD."""
-
-    def __init__(self) -> None:
-        self._decoders = {
-            Kind.STDOUT: codecs.getincrementaldecoder("utf-8")("replace"),
-            Kind.STDERR: codecs.getincrementaldecoder("utf-8")("replace"),
-        }
-
-    def decode(self, kind: Kind, data: bytes, *, final: bool = False) -> list[Output]:
-        """The text that is complete so far."""
-        text = self._decoders[kind].decode(data, final)
-        name: Literal["stdout", "stderr"] = "stdout" if kind is Kind.STDOUT else "stderr"
-        return [Output(text=text, stream=name)] if text else []
-
-
-class _Displays:
-    """Puts the bodies of a display together as they come."""
-
-    def __init__(self) -> None:
-        self._wanted: list[tuple[str, int]] = []
-        self._body = bytearray()
-
-    def announce(self, frame: Frame) -> None:
-        """The mime types and sizes of the bodies to come."""
-        self._body.clear()
-        try:
-            mimes = decode_json(frame.payload).get("mimes", [])
-            self._wanted = [(str(mime), max(0, int(size))) for mime, size in mimes]
-        except (ValueError, TypeError):  # forged by the cell: there is nothing to show
-            self._wanted = []
-
-    def body(self, frame: Frame) -> list[Display]:
-        """The display, once its last body is complete."""
-        self._body += frame.payload
-        if not self._wanted or len(self._body) < sum(size for _, size in self._wanted):
-            return []
-        bundle: dict[str, bytes] = {}
-        position = 0
-        for mime, size in self._wanted:
-            bundle[mime] = bytes(self._body[position : position + size])
-            position += size
-        self._wanted = []
-        return [Display(bundle=bundle)]
-
-
-def _decode(frame: Frame, text: _TextStreams, display: _Displays) -> list[RunEvent]:
-    match frame.kind:
-        case Kind.STDOUT | Kind.STDERR:
-            return list(text.decode(frame.kind, frame.payload))
-        case Kind.DISPLAY:
-            display.announce(frame)
-            return []
-        case Kind.DATA:
-            return list(display.body(frame))
-        case Kind.NOTE:
-            return [Cut(count=int(decode_json(frame.payload).get("cut", 0)))]
-        case Kind.END:
-            rest = [*text.decode(Kind.STDOUT, b"", final=True), *text.decode(Kind.STDERR, b"", final=True)]
-            return [*rest, _outcome(decode_json(frame.payload))]
-        case _:
-            return []
-
-
-def _valid(value: object, limit: int) -> str:
-    """Text of the sandbox without lone surrogates, which UTF-8 cannot carry."""
-    return str(value)[:limit].encode("utf-8", "replace").decode()
-
-
-_STATUSES: dict[str, Literal["ok", "error", "timeout", "oom", "interrupted", "output_limit", "crashed"]] = {
-    "ok": "ok",
-    "error": "error",
-    "timeout": "timeout",
-    "oom": "oom",
-    "interrupted": "interrupted",
-    "output_limit": "output_limit",
-    "crashed": "crashed",
-}
-
-
-def _outcome(end: Json) -> Outcome:
-    """The supervisor's outcome as a value. Raises SandboxError for a status of no known kind, or for nonsense."""
-    status = _STATUSES.get(str(end.get("status")))
-    if status is None:
-        raise SandboxError(f"The sandbox refused to run the code ({end.get('status')}).")
-    try:
-        return _known_outcome(status, end)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SandboxError("The sandbox sent an outcome that makes no sense.") from error
-
-
-def _known_outcome(
-    status: Literal["ok", "error", "timeout", "oom", "interrupted", "output_limit", "crashed"], end: Json
-) -> Outcome:
-    error = end.get("error") or {}
-    files = [WorkspaceFile(path=str(item["path"]), size=int(item["size"])) for item in end.get("files") or []]
-    return Outcome(
-        status=status,
-        exit_code=int(end.get("exit_code", 1)),
-        duration_ms=float(end.get("duration_ms", 0)),
-        cpu_ms=int(end.get("cpu_ms", 0)),
-        peak_bytes=int(end.get("peak_bytes", 0)),
-        printed_bytes=int(end.get("printed", 0)),
-        has_whole_output=bool(end.get("whole")),
-        error_name=_valid(error.get("name", ""), 100),
-        error_message=_valid(error.get("message", ""), 2000),
-        files=tuple(files),
-        variables_kept=end.get("kernel") != "lost",
-        variables_lost_before=bool(end.get("lost_before")),
     )

@@ -1,0 +1,133 @@
+"""What models and their servers do wrong, and what the thread sees of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import Refused
+from sandbox.service import SandboxService
+from tests.doubles.bot import Bot, running_bot
+from tests.doubles.model_server import Call, Fault, ModelServer, python
+
+# one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_the_round_limit_ends_in_an_answer_not_in_raw_output(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [*(python(f"print('round', {n})") for n in range(5)), "That is all."]
+
+    assert await bot.ask("go on") == "done"
+
+    assert bot.platform.text().endswith("That is all.")
+    assert len(model.requests) == 6
+
+
+async def test_the_same_call_three_times_is_stopped_and_said(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("print(1)")] * 5
+
+    assert await bot.ask("loop") == "done"
+
+    assert "asked for the same code 3 times" in bot.platform.text()
+    assert len(model.requests) == 3
+
+
+async def test_a_call_written_as_text_is_run(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = ['```json\n{"name": "python", "arguments": {"code": "print(40 + 2)"}}\n```', "It is 42."]
+
+    assert await bot.ask("compute") == "done"
+
+    assert "42" in bot.platform.text().split("\n")
+    assert "arguments" not in bot.platform.text()
+
+
+@pytest.mark.parametrize("arguments", ["{not json", '{"wrong": 1}', "[]"])
+async def test_arguments_that_are_no_arguments_go_back_to_the_model(
+    bot: Bot, model: ModelServer, arguments: str
+) -> None:
+    model.script[:] = [Call([("python", arguments)]), "Sorry."]
+
+    assert await bot.ask("compute") == "done"
+
+    assert bot.platform.text() == "Sorry."
+
+
+async def test_a_tool_that_does_not_exist_is_no_crash(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [Call([("browse", {"url": "x"})]), "I cannot browse."]
+
+    assert await bot.ask("browse") == "done"
+
+    assert "I cannot browse." in bot.platform.text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(401), "did not accept the key"),
+        (Fault(404), "does not know this model"),
+        (Fault(400), "refused the request"),
+        (Fault(kind="garbage"), "sent something that cannot be read"),
+    ],
+)
+async def test_a_failing_model_is_told_in_words_and_can_be_retried(
+    bot: Bot, model: ModelServer, fault: Fault, words: str
+) -> None:
+    model.script[:] = [fault, "Now it works."]
+    receipt = await bot.say("hello")
+    assert receipt.turn is not None
+    assert await bot.platform.ended("1") == "failed"
+    assert words in bot.platform.text()
+    assert "key\n" not in bot.platform.text()
+
+    again = await bot.intake.retry(receipt.turn.id)
+    with pytest.raises((Refused, LookupError)):
+        await bot.intake.retry(again.id)
+    await bot.platform.shows("Now it works.")
+
+    assert await bot.platform.ended("1") == "done"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_passing_fault_of_the_model_server_is_not_seen(bot: Bot, model: ModelServer, status: int) -> None:
+    model.script[:] = [Fault(status), "Here I am."]
+
+    assert await bot.ask("hello") == "done"
+
+    assert bot.platform.text() == "Here I am."
+
+
+async def test_a_lasting_fault_is_told(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [Fault(429)] * 3
+
+    assert await bot.ask("hello") == "failed"
+
+    assert "over its rate limit" in bot.platform.text()
+
+
+async def test_a_model_that_runs_away_is_cut_off(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [Fault(kind="newlines")]
+
+    assert await bot.ask("hello") == "done"
+
+    assert bot.platform.text() == "(The model gave an empty answer.)"
+
+
+async def test_a_turn_that_takes_too_long_is_ended_with_its_limit(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer
+) -> None:
+    model.script[:] = [python("while True: pass")]
+    async with running_bot(tmp_path, sandboxes, model_url=model.url, turn_seconds=1) as bot:
+        assert await bot.ask("for ever") == "failed"
+
+        assert "one request may take 1 s" in bot.platform.text()
+
+
+async def test_text_that_utf_8_cannot_carry_breaks_nothing(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("x = '\ud800'\nraise ValueError(x)", "So \ud800 be it."), "Done \udfff.", "Still here."]
+
+    assert await bot.ask("break") == "done"
+    assert await bot.ask("again") == "done"
+
+    assert "Still here." in bot.platform.text()
+    bot.platform.text().encode()

@@ -1,0 +1,100 @@
+"""Posts that fail, turns that begin again, a sandbox that does not come."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.memory_queue import MemorySteps
+from sandbox import Limits
+from sandbox.errors import EngineUnavailable
+from sandbox.service import SandboxService
+from tests.doubles.bot import Bot, running_bot
+from tests.doubles.model_server import ModelServer, python
+from tests.doubles.process_engine import PipeWire, ProcessEngine
+
+# one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def last(request: dict[str, Any]) -> dict[str, Any]:
+    return request["messages"][-1]
+
+
+async def test_a_post_that_fails_is_tried_again(direct: Bot) -> None:
+    direct.platform.fail_next = 2
+
+    await direct.ask("```\nprint('x')\n```")
+
+    assert direct.platform.order == ["".join(direct.platform.order[0])]
+
+
+async def test_a_post_whose_answer_was_lost_is_found_and_not_posted_again(direct: Bot) -> None:
+    direct.platform.lose_next = 1
+
+    await direct.ask("```\nprint('x')\n```")
+
+    assert len(direct.platform.order) == 1
+    assert "x" in direct.platform.text().split("\n")
+
+
+async def test_a_turn_that_begins_again_repeats_no_call_no_cell_and_no_post(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("n = 0\nn += 1\nprint('ran', n)"), "Done once."]
+    record: dict[str, Any] = {}
+    sent = bot.message("go")
+    turn = await bot.intake._inbox.claim(sent, answer=True)
+    assert turn is not None
+    await bot.runner.run(turn.id, MemorySteps(record))
+    posts = list(bot.platform.order)
+    asked = len(model.requests)
+    await bot.turns.start(turn.id)  # as a crash before the last write leaves it
+
+    await bot.runner.run(turn.id, MemorySteps(record))
+
+    assert len(model.requests) == asked
+    assert bot.platform.order == posts
+
+
+async def test_a_cell_that_was_cut_off_is_not_run_twice(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("print('ran')"), "I see."]
+    sent = bot.message("go")
+    turn = await bot.intake._inbox.claim(sent, answer=True)
+    assert turn is not None
+    await bot.turns.begin_run(f"{turn.id}.1", turn.id)  # as a crash under the cell leaves it
+
+    await bot.runner.run(turn.id, MemorySteps())
+
+    assert "Its outcome is unknown, and it was not run again." in bot.platform.text()
+    assert "not run again" in last(model.requests[1])["content"]
+
+
+class NoEngine(ProcessEngine):
+    """An engine that does not answer."""
+
+    async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, PipeWire]:
+        raise EngineUnavailable
+
+
+async def test_a_failing_sandbox_is_told_and_not_shown_as_output(tmp_path: Path) -> None:
+    engine = NoEngine()
+    async with SandboxService(engine) as broken, running_bot(tmp_path, broken) as bot:
+        await bot.ask("```\nprint('x')\n```")
+
+        assert "The sandbox failed: The Docker Engine does not answer." in bot.platform.text()
+    await engine.aclose()
+
+
+async def test_turns_of_many_threads_do_not_mix(direct: Bot) -> None:
+    async def one(n: int) -> None:
+        key = direct.message(f"```\nprint('answer', {n} * 2)\n```", thread=str(n))
+        await direct.intake.take(key, direct.platform)
+        assert await direct.platform.ended(key.message_id) == "done"
+
+    for start in range(0, 6, 3):
+        await asyncio.gather(*(one(n) for n in range(start, start + 3)))
+
+    for n in range(6):
+        assert f"answer {n * 2}" in direct.platform.text().split("\n")
