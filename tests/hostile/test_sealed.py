@@ -240,7 +240,7 @@ async def test_a_forged_outcome_is_bounded_and_plain(sandbox: Sandbox) -> None:
 import gc, json, os, sys
 frames = sys.modules['threadbox_inside.frames']
 control = next(o for o in gc.get_objects() if type(o).__name__ == 'Control')
-big = {'status': ['x'], 'exit_code': 'y', 'error': {'name': 'n' * 900, 'message': '\\0' * 9000}, 'kernel': 'z', 'x': '\\0' * 9000}
+big = {'status': ['x'], 'exit_code': 'y', 'error': {'name': 'n' * 900, 'message': '\\0' * 4000}, 'kernel': 'z', 'x': '\\0' * 4000}
 control._socket.sendall(frames.encode(frames.Kind.DISPLAY, control.stream, b'{"mimes": [[1], "x", {}]}'))
 control._socket.sendall(frames.encode(frames.Kind.DISPLAY, control.stream, b'[' * 60000))
 for _ in range(2000): control._socket.sendall(frames.encode(frames.Kind.NOTE, control.stream, b'{}'))
