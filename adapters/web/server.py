@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
 import uvicorn
-from jinja2 import Environment
 
 from adapters.web.adapter import WebPlatform
 from adapters.web.config import WebConfig
@@ -28,39 +28,43 @@ def make_platform(intake: Intake, commands: Commands, history: History, artifact
 @asynccontextmanager
 async def serving(platform: WebPlatform, config: WebConfig, clock: Callable[[], datetime]) -> AsyncIterator[str]:
     """Serve for the length of the block; the address. Raises ConfigurationError when the port is taken."""
-    environment: Environment = templates()
-    app = Pages(platform, config, environment, clock).app()
+    bound = _bind(config)
+    app = Pages(platform, config, templates(), clock).app()
     server = _Server(
         uvicorn.Config(
-            app, host=config.host, port=config.port, log_level="warning", access_log=False, lifespan="off",
-            timeout_graceful_shutdown=STOP_SECONDS, server_header=False,
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_SECONDS,
+            server_header=False,
         )
-    )  # fmt: skip
+    )
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(), name="web-server")
+        group.create_task(server.serve(sockets=[bound]), name="web-server")
         try:
-            while not server.started:
-                if task.done():
-                    raise ConfigurationError(
-                        f"Port {config.port} on {config.host} is taken. Set THREADBOX_WEB_PORT to another one."
-                    )
-                await asyncio.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            yield f"http://{config.host}:{port}"
+            host = f"[{config.host}]" if ":" in config.host else config.host
+            yield f"http://{host}:{bound.getsockname()[1]}"
         finally:
             platform.listeners.close()
             server.should_exit = True
 
 
+def _bind(config: WebConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family)
+    except OSError as error:
+        where = f"{config.host}, port {config.port}"
+        raise ConfigurationError(
+            f"Cannot listen on {where} ({error.strerror}). Set THREADBOX_WEB_PORT to another one."
+        ) from error
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to the process that it is a part of."""
 
-    def install_signal_handlers(self) -> None:
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
         """None."""
-
-    async def startup(self, sockets: object = None) -> None:
-        """Start, or end without ending the process."""
-        try:
-            await super().startup()
-        except SystemExit:
-            self.should_exit = True
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from pathlib import Path
 
@@ -93,6 +94,23 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "THREADBOX_MEMORY_MIB" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run(tmp_path, "run", THREADBOX_WEB_PORT=str(taken.getsockname()[1]))
+
+    assert done.returncode == 2
+    assert "Set THREADBOX_WEB_PORT to another one." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_open_door_is_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "run", THREADBOX_WEB_HOST="0.0.0.0")
+
+    assert done.returncode == 2
+    assert "Set THREADBOX_WEB_TOKEN too." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_second_instance_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
