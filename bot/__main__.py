@@ -30,7 +30,7 @@ say = Console(stderr=True, highlight=False)
 
 @app.command()
 def run() -> None:
-    """Serve the web chat (and the platforms whose tokens are set) until stopped."""
+    """Serve the web chat until stopped."""
     _go(lambda settings: cli.serve(settings, _say_line), serves=True)
 
 

@@ -26,7 +26,7 @@ class ImageMissing(SandboxError):
     """The sandbox image has not been built."""
 
     code = "image_missing"
-    mend = "Build it with: threadbox image build"
+    mend = "threadbox run builds it; or unset THREADBOX_IMAGE, if that names one that is not there."
 
 
 class ImageBuildFailed(SandboxError):
