@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 
 from bot.codec import cell_from_json
 from bot.errors import BudgetSpent
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json
 from bot.ports import Artifacts, Emit, Steps, Stop, Turns
-from bot.text import cut_middle, file_name, size_words, valid_text
+from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words, valid_text
 from sandbox import Cut, Display, Outcome, Output, SandboxError
 from sandbox.errors import FileRefused, SandboxGone
 from sandbox.sandbox import canonical_language
@@ -122,7 +122,7 @@ class TurnCells:
             if seen.timer is not None:
                 seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
-        result = await self._result(seen, seen.outcome)
+        result = await self._result(request_id, seen, seen.outcome)
         return replace(result, variables_lost_before=result.variables_lost_before or lost_before)
 
     async def _interrupt_on_stop(self) -> None:
@@ -151,9 +151,12 @@ class TurnCells:
         self._emit(CellOutput(text="".join(seen.text[seen.told :])))
         seen.told = len(seen.text)
 
-    async def _result(self, seen: _Seen, outcome: Outcome) -> CellResult:
-        output, cut = cut_middle("".join(seen.text), RECORDED_CHARS)
+    async def _result(self, request_id: str, seen: _Seen, outcome: Outcome) -> CellResult:
+        text = "".join(seen.text)
+        output, cut = cut_middle(text, RECORDED_CHARS)
         files, left_out = await self._files(outcome)
+        if len(text) > OUTPUT_CHARS:
+            files.append(await self._whole_output(request_id, text, outcome))
         return CellResult(
             status=outcome.status,
             exit_code=outcome.exit_code,
@@ -168,6 +171,14 @@ class TurnCells:
             variables_kept=outcome.variables_kept,
             variables_lost_before=outcome.variables_lost_before,
         )
+
+    async def _whole_output(self, request_id: str, text: str, outcome: Outcome) -> Artifact:
+        """Everything that was printed, as a file, where a reply shows only head and tail."""
+        data = printable(text).encode()
+        if outcome.has_whole_output and not outcome.sandbox_lost:
+            with suppress(FileRefused, SandboxGone):
+                data = await (await self._lease.sandbox()).whole_output(request_id)
+        return await self._artifacts.save(self._turn_id, "output.txt", "text/plain", data)
 
     async def _files(self, outcome: Outcome) -> tuple[list[Artifact], list[str]]:
         if outcome.sandbox_lost or not outcome.files:

@@ -23,9 +23,8 @@ from bot.model import (
     TextDone,
     TurnEvent,
 )
-from bot.text import cut_middle, printable
+from bot.text import OUTPUT_CHARS, cut_middle, printable
 
-OUTPUT_CHARS = 8_000  # of one cell's output in a reply; the rest is a file
 TEXT_CHARS = 40_000  # of the agent's words in one reply
 
 

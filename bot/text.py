@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+OUTPUT_CHARS = 8_000  # of one cell's output in a reply; all of it comes as a file then
 NOTHING_RUNS = "Nothing is running here."
 
 # an opening fence may follow words on its line, as people write it in a chat; a closing one stands alone

@@ -139,12 +139,6 @@ class SandboxService:
                     entry.idle_since = self._clock()
                 return
 
-    def interrupt(self, key: str) -> None:
-        """Stop what runs for a key now; the holder of its lease sees the run end."""
-        entry = self._entries.get(key)
-        if entry is not None and entry.sandbox is not None:
-            entry.sandbox.interrupt()
-
     @property
     def live(self) -> int:
         """How many containers there are."""

@@ -194,3 +194,13 @@ async def test_a_flood_of_small_prints_keeps_the_loop_free(bot: Bot, model: Mode
     watching.cancel()
 
     assert longest < 1.0  # a bound for a noisy machine; minutes before the live output was bounded
+
+
+@pytest.mark.parametrize("count", [3_000, 30_000])
+async def test_output_too_long_to_show_comes_whole_as_a_file(direct: Bot, count: int) -> None:
+    await direct.ask(f"```\nfor n in range({count}): print(f'{{n:05}}')\n```")
+
+    blocks = [block for reply in direct.platform.posts.values() for block in reply.blocks]
+    (file,) = [block for block in blocks if isinstance(block, File)]
+    assert file.artifact.name == "output.txt"
+    assert (await direct.artifacts.load(file.artifact.id))[1].decode() == "".join(f"{n:05}\n" for n in range(count))
