@@ -7,7 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -W error -m pytest
-UNIT := tests/unit tests/contracts tests/integration
+NO_SERVICE := -m "not docker and not browser and not postgres"
 
 .PHONY: run setup dev test unit bench lint lock clean
 
@@ -35,7 +35,9 @@ test: dev
 	$(PYTEST)
 
 unit: dev
-	$(PYTEST) $(UNIT) -n 2 -m "not docker and not browser and not postgres"
+	@# two processes rather than workers of one: each imports only what its own half needs
+	@$(PYTEST) tests/integration $(NO_SERVICE) & other=$$!; \
+	$(PYTEST) tests/unit tests/contracts $(NO_SERVICE); status=$$?; wait $$other && exit $$status
 
 bench: dev
 	@.ci/machine docker

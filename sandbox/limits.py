@@ -21,6 +21,8 @@ class Limits:
     tmp_mib: int = 64
     shm_mib: int = 64
     timeout_seconds: float = 60.0
+    interrupt_seconds: float = 2.0
+    """What code gets between SIGINT and SIGKILL."""
     code_bytes: int = 4 * MIB
     output_head_bytes: int = 64 * 1024
     output_tail_bytes: int = 64 * 1024
@@ -35,8 +37,7 @@ class Limits:
                 raise ValueError(f"{name} is {getattr(self, name)}; the least is {least}")
 
 
-INTERRUPT_GRACE_SECONDS = 2.0  # the supervisor's, between SIGINT and SIGKILL
-HOST_GRACE_SECONDS = 6.0  # after the timeout and that grace the host removes the container
+HOST_GRACE_SECONDS = 6.0  # after the timeout and `interrupt_seconds` the host removes the container
 START_SECONDS = 30.0  # from create to the supervisor's welcome
 ENGINE_SECONDS = 60.0  # one call to the engine
 ENGINE_THREADS = 8  # calls to the engine under way at once

@@ -12,7 +12,7 @@ from sandbox.contract import Engine, Json, Outcome, RunEvent
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
 from sandbox.events import Displays, TextStreams, decode
 from sandbox.inside.frames import Frame, Kind
-from sandbox.limits import HOST_GRACE_SECONDS, INTERRUPT_GRACE_SECONDS, START_SECONDS, Limits
+from sandbox.limits import HOST_GRACE_SECONDS, START_SECONDS, Limits
 
 SHELLS = {"bash", "sh", "shell"}
 PYTHONS = {"python", "py", "python3"}
@@ -100,13 +100,21 @@ class Sandbox:
             "whole": limits.output_whole_bytes,
             "display": limits.display_bytes,
         }
-        return {"op": "run", "id": request_id, "boot": self.boot, "language": kind, "timeout": timeout, "caps": caps}
+        return {
+            "op": "run",
+            "id": request_id,
+            "boot": self.boot,
+            "language": kind,
+            "timeout": timeout,
+            "grace": limits.interrupt_seconds,
+            "caps": caps,
+        }
 
     async def _events(self, stream: Stream, body: bytes, timeout: float) -> AsyncIterator[RunEvent]:
         text = TextStreams()
         display = Displays()
         try:
-            async with asyncio.timeout(timeout + INTERRUPT_GRACE_SECONDS + HOST_GRACE_SECONDS):
+            async with asyncio.timeout(timeout + self.limits.interrupt_seconds + HOST_GRACE_SECONDS):
                 await stream.send(body)
                 stream.finish()
                 async for frame in stream.frames():
@@ -128,7 +136,7 @@ class Sandbox:
         """Interrupt a run whose reader left, and wait until the sandbox is free again, or remove it."""
         stream.interrupt()
         try:
-            async with asyncio.timeout(2 * INTERRUPT_GRACE_SECONDS + HOST_GRACE_SECONDS):
+            async with asyncio.timeout(2 * self.limits.interrupt_seconds + HOST_GRACE_SECONDS):
                 async for _ in stream.frames():
                     pass
         except (TimeoutError, SandboxGone):

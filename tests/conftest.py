@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,12 +80,15 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> str:
-    """An empty database on it."""
-    name = f"t{os.urandom(4).hex()}"
+@pytest.fixture(scope="session")
+def new_postgres_url(postgres_server: str) -> Callable[[], str]:
+    """Makes an empty database on it at each call."""
     psql = shutil.which("psql") or f"{sorted(Path('/usr/lib/postgresql').glob('*/bin'))[-1]}/psql"
-    subprocess.run(
-        [psql, "-h", postgres_server, "-U", "threadbox", "-q", "-c", f"CREATE DATABASE {name}", "postgres"], check=True
-    )
-    return f"postgresql+asyncpg://threadbox@/{name}?host={postgres_server}"
+
+    def create() -> str:
+        name = f"t{os.urandom(4).hex()}"
+        command = ["-h", postgres_server, "-U", "threadbox", "-q", "-c", f"CREATE DATABASE {name}", "postgres"]
+        subprocess.run([psql, *command], check=True)
+        return f"postgresql+asyncpg://threadbox@/{name}?host={postgres_server}"
+
+    return create

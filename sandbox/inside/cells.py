@@ -14,7 +14,7 @@ from .files import Workspace
 from .frames import Frame, Kind
 from .link import HostLink
 from .process import Kernel, Output, kill_group, kill_others, parse_json, start_shell
-from .run import INTERRUPT_GRACE, SAMPLE_SECONDS, Caps, Run
+from .run import SAMPLE_SECONDS, Caps, Run
 from .transfer import Transfers
 
 KEEP_OUTCOMES = 64  # outcomes kept for a host that asks again
@@ -63,7 +63,8 @@ class Cells:
         else:
             caps = Caps(**{name: int(value) for name, value in dict(request.get("caps") or {}).items()})
             timeout = float(request.get("timeout") or 60.0)
-            self._run = Run(stream, request_id, str(request.get("language")), timeout, caps)
+            grace = float(request.get("grace") or 2.0)
+            self._run = Run(stream, request_id, str(request.get("language")), timeout, caps, grace)
 
     def body(self, frame: Frame) -> bool:
         """Take a frame of the run's code; false when it belongs to no run."""
@@ -205,7 +206,7 @@ class Cells:
 
     def _stop(self, run: Run, reason: str) -> None:
         run.stage, run.reason = "interrupted", reason
-        run.deadline = time.monotonic() + INTERRUPT_GRACE
+        run.deadline = time.monotonic() + run.grace
         if run.language == "python":
             self._kernel.interrupt(run.stream)
         else:
@@ -227,7 +228,7 @@ class Cells:
             self._stop(run, "timeout")
         else:
             run.stage = "killed"
-            run.deadline = time.monotonic() + INTERRUPT_GRACE
+            run.deadline = time.monotonic() + run.grace
             keep = set() if run.language == "python" else {self._kernel.pid}
             kill_others(keep, {self._kernel.pid, run.pid} - {0})
 

@@ -12,7 +12,6 @@ from . import cgroup
 from .frames import Kind
 from .link import HostLink
 
-INTERRUPT_GRACE = 2.0  # seconds between SIGINT and SIGKILL
 TAIL_PIECE = 8 * 1024  # bytes; many small prints become pieces of this size
 SAMPLE_SECONDS = 0.25  # between two looks at the memory in use
 
@@ -38,6 +37,7 @@ class Run:
     language: str
     timeout: float
     caps: Caps
+    grace: float = 2.0  # seconds between SIGINT and SIGKILL
     body: list[bytes] = field(default_factory=list)
     body_bytes: int = 0
     pid: int = 0  # of a shell command

@@ -49,7 +49,11 @@ async def shared(engine: Engine) -> AsyncIterator[list[Sandbox]]:
 async def sandbox(engine: Engine, shared: list[Sandbox]) -> AsyncIterator[Sandbox]:
     """A live sandbox with an interpreter and an empty workspace."""
     if not shared:
-        shared.append(await Sandbox.start(engine, f"contract-{os.urandom(4).hex()}", Limits(timeout_seconds=20)))
+        shared.append(
+            await Sandbox.start(
+                engine, f"contract-{os.urandom(4).hex()}", Limits(timeout_seconds=20, interrupt_seconds=0.5)
+            )
+        )
     yield shared[0]
     if shared[0].is_alive:
         await run(shared[0], "rm -rf -- *", "bash")

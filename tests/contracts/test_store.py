@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     url = f"sqlite+aiosqlite:///{tmp_path / 'store.sqlite'}"
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("new_postgres_url")()
     database = await Database.open(url)
     yield database
     await database.aclose()
