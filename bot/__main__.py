@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -49,8 +48,7 @@ def ask(
 ) -> None:
     """Ask once and print the replies as they come; exit code 0 if the turn ended well, 1 if not."""
     text = sys.stdin.read() if request == "-" else request
-    name = thread or f"ask-{uuid.uuid4().hex[:8]}"
-    _go(lambda settings: cli.ask(settings, text, name, out, as_json=json, say=_say_line))
+    _go(lambda settings: cli.ask(settings, text, thread, out, as_json=json, say=_say_line))
 
 
 @app.command("exec")
@@ -72,6 +70,46 @@ def doctor() -> None:
     from bot.doctor import examine
 
     _go(lambda settings: examine(settings, Console(highlight=False)))
+
+
+@app.command("engine-guard")
+def engine_guard() -> None:
+    """Hold the Docker socket for a bot that shall not: let its calls through and nothing else, until stopped."""
+    from bot.guard import serve
+
+    _go(lambda settings: serve(settings, _say_line), serves=True)
+
+
+sandboxes = typer.Typer(no_args_is_help=True, help="The threads that have a sandbox, and what it uses.")
+app.add_typer(sandboxes, name="sandboxes")
+
+
+@sandboxes.command("list")
+def list_sandboxes(
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON a sandbox.")] = False,
+) -> None:
+    """Show each thread's sandbox: its state, how long it is idle, memory, processor time and last cell."""
+    from bot.sandboxes import show
+
+    _go(lambda settings: show(settings, Console(highlight=False), as_json=json))
+
+
+@sandboxes.command("kill")
+def kill_sandbox(
+    name: Annotated[str, typer.Argument(help="A container's id or its beginning, or a thread as the list shows it.")],
+) -> None:
+    """Remove a sandbox at once; what was saved of it stays, and its thread is told."""
+    from bot.sandboxes import kill
+
+    _go(lambda settings: kill(settings, name, _say_line))
+
+
+@sandboxes.command("prune")
+def prune_sandboxes() -> None:
+    """Remove containers that nobody will use again: of processes that are gone, and of threads that are forgotten."""
+    from bot.sandboxes import prune
+
+    _go(lambda settings: prune(settings, _say_line))
 
 
 @app.command()

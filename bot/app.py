@@ -27,13 +27,19 @@ from bot.memory_queue import MemoryTurnQueue
 from bot.ports import Agent, Platform
 from bot.settings import Settings, build_environment
 from bot.stops import Stops
-from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
+from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlRecords, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
+from sandbox.admission import AdmissionSettings
+from sandbox.blobs import Blobs
 from sandbox.contract import Engine
 from sandbox.engine import DockerEngine
 from sandbox.image_build import ImageSource
 from sandbox.limits import MIB, Limits
-from sandbox.service import SandboxService, ServiceSettings
+from sandbox.pool import PoolSettings
+from sandbox.reaper import DAY, LifeSettings
+from sandbox.records import Records
+from sandbox.service import OnExit, SandboxService, ServiceSettings
+from sandbox.snapshot import SnapshotLimits, Snapshots
 
 log = structlog.get_logger()
 
@@ -59,12 +65,13 @@ class App:
     """Use as an async context manager; `serve` then connects the platforms to the queue.
 
     With `durable` false turns are not resumed by a later process, for platforms that end with this one; turns of other
-    platforms on the same data folder are then left alone.
+    platforms on the same data folder are then left alone. `on_exit` says what becomes of the sandboxes that were used.
     """
 
-    def __init__(self, settings: Settings, *, durable: bool = True) -> None:
+    def __init__(self, settings: Settings, *, durable: bool = True, on_exit: OnExit = "leave") -> None:
         self._settings = settings
         self._durable = durable
+        self._on_exit = on_exit
         self._stack = AsyncExitStack()
         self._stops = Stops()
         self.parts: Parts
@@ -82,15 +89,22 @@ class App:
         settings = self._settings
         folder = settings.folder
         await asyncio.to_thread(_private_folder, folder)
-        self._stack.callback(_locked(folder).release)
+        self._stack.callback(locked(folder).release)
         database = await Database.open(settings.database)
         self._stack.push_async_callback(database.aclose)
         self._turns = SqlTurns(database, utc_now)
         self._outbox = SqlOutbox(database)
         artifacts = BlobArtifacts(database, folder / "artifacts", utc_now)
-        engine = make_engine(settings, instance=_instance(folder))
+        engine = make_engine(settings, instance=container_instance(folder))
         self._stack.push_async_callback(engine.aclose)
-        self._sandboxes = await self._stack.enter_async_context(make_service(settings, engine))
+        service = make_service(
+            settings,
+            engine,
+            on_exit=self._on_exit,
+            records=SqlRecords(database),
+            snapshots=make_snapshots(settings),
+        )
+        self._sandboxes = await self._stack.enter_async_context(service)
         self._artifacts = artifacts
         self._queue = self._make_queue(folder)
         commands = Commands(self._stops, self._sandboxes)
@@ -132,7 +146,8 @@ class App:
         self._stack.callback(sweeper.cancel)
 
     async def __aexit__(self, *error: object) -> None:
-        """Close everything in reverse order; turns that run are left for the next start."""
+        """Close everything in reverse order; turns that run, and their cells, are left for the next start."""
+        self._sandboxes.leave_running()
         await self._stack.aclose()
 
 
@@ -141,16 +156,58 @@ def make_engine(settings: Settings, *, instance: str) -> DockerEngine:
     return DockerEngine(image=settings.image or image_source(settings).tag, instance=instance)
 
 
-def make_service(settings: Settings, engine: Engine) -> SandboxService:
-    """The sandbox service with the configured bounds."""
+def make_service(
+    settings: Settings,
+    engine: Engine,
+    *,
+    on_exit: OnExit = "remove",
+    records: Records | None = None,
+    snapshots: Snapshots | None = None,
+) -> SandboxService:
+    """The sandbox service with the configured bounds; without records and snapshots nothing outlives it."""
     limits = Limits(
         memory_mib=settings.memory_mib,
         cpus=settings.cpus,
         workspace_mib=settings.workspace_mib,
         timeout_seconds=settings.cell_timeout_seconds,
     )
-    bounds = ServiceSettings(max_sandboxes=settings.max_sandboxes, idle_seconds=settings.idle_minutes * 60)
-    return SandboxService(engine, limits=limits, settings=bounds)
+    return SandboxService(
+        engine, limits=limits, settings=service_settings(settings, on_exit), records=records, snapshots=snapshots
+    )
+
+
+def service_settings(settings: Settings, on_exit: OnExit) -> ServiceSettings:
+    """The service's slice of the settings. A process that ends with its answer makes no sandboxes ahead."""
+    warm = settings.warm_most if on_exit == "leave" else 0
+    return ServiceSettings(
+        admission=AdmissionSettings(
+            sandboxes=settings.max_sandboxes,
+            memory_mib=settings.sandbox_memory_mib,
+            wait_seconds=settings.sandbox_wait_seconds,
+        ),
+        pool=PoolSettings(
+            least=min(settings.warm_least, warm),
+            most=warm,
+            imports=tuple(settings.warm_imports.replace(",", " ").split()),
+        ),
+        life=LifeSettings(
+            pause_seconds=settings.idle_pause_seconds,
+            save_seconds=settings.idle_save_seconds,
+            retention_seconds=settings.retention_days * DAY,
+            save_give_up_seconds=settings.save_give_up_hours * 3600,
+            owner_mib=settings.save_workspace_mib,
+            all_mib=settings.save_all_mib,
+        ),
+        on_exit=on_exit,
+    )
+
+
+def make_snapshots(settings: Settings) -> Snapshots:
+    """Where the state of idle sandboxes is kept, and how much of it."""
+    blobs = Blobs.at(settings.blobs_url or str(settings.folder / "state"))
+    return Snapshots(
+        blobs, SnapshotLimits(files_mib=settings.save_files_mib, variables_mib=settings.save_variables_mib)
+    )
 
 
 def image_source(settings: Settings) -> ImageSource:
@@ -202,12 +259,21 @@ def turn_limits(settings: Settings) -> TurnLimits:
     )
 
 
+def container_instance(folder: Path) -> str:
+    """This installation's name on the engine, kept in the data folder, so that a new start knows its containers."""
+    path = folder / "instance.json"
+    if not path.exists():
+        path.write_text(json.dumps({"instance": folder.name + "-" + utc_now().strftime("%Y%m%d%H%M%S%f")}))
+    return str(json.loads(path.read_text())["instance"])
+
+
 def _private_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
 
 
-def _locked(folder: Path) -> FileLock:
+def locked(folder: Path) -> FileLock:
+    """The data folder for one process alone. Raises AlreadyRunning."""
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
@@ -216,11 +282,3 @@ def _locked(folder: Path) -> FileLock:
             f"Another Threadbox uses the data folder {folder}. Stop it, or set THREADBOX_DATA_DIR to another folder."
         ) from error
     return lock
-
-
-def _instance(folder: Path) -> str:
-    """This installation's name on the engine, kept in the data folder, so that a new start knows its containers."""
-    path = folder / "instance.json"
-    if not path.exists():
-        path.write_text(json.dumps({"instance": folder.name + "-" + utc_now().strftime("%Y%m%d%H%M%S%f")}))
-    return str(json.loads(path.read_text())["instance"])

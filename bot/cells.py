@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 
 from bot.codec import cell_from_json
 from bot.errors import BudgetSpent
-from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json
+from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json, Said
 from bot.ports import Artifacts, Emit, Steps, Stop, Turns
 from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words, valid_text
-from sandbox import Cut, Display, Outcome, Output, SandboxError
+from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
 from sandbox.errors import FileRefused, SandboxGone
+from sandbox.lease import Lease
 from sandbox.sandbox import canonical_language
-from sandbox.service import Lease
 
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
 INTERRUPT_AGAIN_SECONDS = 0.2
@@ -90,21 +91,26 @@ class TurnCells:
 
     async def _run(self, request_id: str, language: str, code: str) -> Json:
         if not await self._turns.begin_run(request_id, self._turn_id):
-            return asdict(_unknown())
+            return asdict(await self._resume(request_id))
         try:
-            return asdict(await self._run_now(request_id, language, code))
+            return asdict(await self._read(request_id, self._lease.run(code, language, request_id=request_id)))
         except SandboxError as error:
             message = f"The sandbox failed: {error} {error.mend}".strip()
             return asdict(CellResult(status="lost", exit_code=1, output="", message=message))
 
-    async def _run_now(self, request_id: str, language: str, code: str) -> CellResult:
+    async def _resume(self, request_id: str) -> CellResult:
+        """The outcome of a cell that an earlier process began: read on where its sandbox lives, never run again."""
+        try:
+            return await self._read(request_id, self._lease.resume(request_id))
+        except (LookupError, SandboxError):
+            return _unknown()
+
+    async def _read(self, request_id: str, run: AsyncGenerator[RunEvent, None]) -> CellResult:
         self._live += 1
-        # cells before this one are replayed from the record: their variables went with the sandbox they ran in
-        lost_before = self._lease.is_new and self._live == 1 and self._count > 1
         seen = _Seen()
         stopper = asyncio.ensure_future(self._interrupt_on_stop())
         try:
-            async with aclosing(self._lease.run(code, language, request_id=request_id)) as events:
+            async with aclosing(run) as events:
                 async for event in events:
                     match event:
                         case Output():
@@ -112,7 +118,9 @@ class TurnCells:
                             self._tell(seen)
                         case Cut():
                             seen.cut += event.count
-                            seen.text.append(f"\n[… {size_words(event.count)} left out …]\n")
+                            seen.text.append(_cut_words(event))
+                        case Waiting():
+                            self._emit(Said(text=_waiting_words(event)))
                         case Display():
                             await self._display(event, seen)
                         case Outcome():
@@ -123,6 +131,9 @@ class TurnCells:
                 seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
         result = await self._result(request_id, seen, seen.outcome)
+        arrival = self._lease.arrival
+        # cells before this one were replayed from the record: their variables went with the sandbox they ran in
+        lost_before = self._live == 1 and self._count > 1 and (arrival is None or arrival.kind != "live")
         return replace(result, variables_lost_before=result.variables_lost_before or lost_before)
 
     async def _interrupt_on_stop(self) -> None:
@@ -203,6 +214,17 @@ class TurnCells:
         if len(outcome.files) > self._limits.files:
             left_out.append(f"{len(outcome.files) - self._limits.files} more files stay in the sandbox.")
         return kept, left_out
+
+
+def _cut_words(cut: Cut) -> str:
+    what = size_words(cut.count) if cut.count else "what was printed before I was restarted is"
+    return f"\n[… {what} left out …]\n"
+
+
+def _waiting_words(event: Waiting) -> str:
+    if event.before == 0:
+        return "All sandboxes are busy: this is next."
+    return f"All sandboxes are busy: {event.before} before this."
 
 
 def _unknown() -> CellResult:

@@ -23,9 +23,10 @@ from bot.errors import Refused
 from bot.model import Artifact, Reply
 from bot.settings import Settings
 from bot.text import file_name, printable
-from sandbox import Cut, Display, Outcome, Output, RunEvent
+from sandbox import Cut, Display, Outcome, Output, RunEvent, Waiting
 from sandbox.host_files import write_inside
 from sandbox.image_build import ensure_image
+from sandbox.instances import process_instance
 
 Say = Callable[[str], None]
 Work = Callable[[Settings], Coroutine[Any, Any, int]]
@@ -73,7 +74,7 @@ async def chat(settings: Settings, thread: str, say: Say) -> int:
     console = Console(highlight=False)
     platform = TerminalPlatform(lambda line: console.print(line, markup=False, soft_wrap=True))
     config = TerminalConfig(thread=thread)
-    async with App(settings, durable=False) as app:
+    async with App(settings, durable=False, on_exit="save") as app:
         await app.serve({platform.name: platform})
         say("Write to Threadbox; stop, reset and help are commands, Ctrl-D ends.")
         while (line := await asyncio.to_thread(_read_line)) is not None:
@@ -103,8 +104,11 @@ async def _one_turn(parts: Parts, platform: TerminalPlatform, config: TerminalCo
         return OK if await ending == "done" else FAILED
 
 
-async def ask(settings: Settings, text: str, thread: str, out: Path | None, *, as_json: bool, say: Say) -> int:
-    """One turn. Files go to `out`; with `as_json` each reply is one line of JSON on standard output."""
+async def ask(settings: Settings, text: str, thread: str | None, out: Path | None, *, as_json: bool, say: Say) -> int:
+    """One turn; of a thread without a name nothing is kept.
+
+    Files go to `out`; with `as_json` each reply is one line of JSON on standard output.
+    """
     await have_image(settings, say)
     console = Console(highlight=False)
     made: list[Artifact] = []
@@ -114,9 +118,9 @@ async def ask(settings: Settings, text: str, thread: str, out: Path | None, *, a
             console.print(line, markup=False, soft_wrap=True)
 
     platform = TerminalPlatform(print_line, made.append)
-    async with App(settings, durable=False) as app:
+    async with App(settings, durable=False, on_exit="save" if thread else "remove") as app:
         await app.serve({platform.name: platform})
-        config = TerminalConfig(thread=thread)
+        config = TerminalConfig(thread=thread or f"ask-{uuid.uuid4().hex[:8]}")
         code = await _one_turn(app.parts, platform, config, text, say)
         if as_json:
             for reply in await _replies(app.parts, config):
@@ -154,7 +158,7 @@ def language_of(file: str) -> str:
 async def execute(settings: Settings, code: str, language: str, say: Say) -> int:
     """Run code in a sandbox of its own and pass its output and exit code on."""
     await have_image(settings, say)
-    engine = make_engine(settings, instance=f"exec-{uuid.uuid4().hex[:8]}")
+    engine = make_engine(settings, instance=process_instance())
     try:
         async with make_service(settings, engine) as service, service.lease("exec") as lease:
             return await _pass_on(lease.run(code, language), say)
@@ -175,6 +179,8 @@ async def _pass_on(run: AsyncGenerator[RunEvent, None], say: Say) -> int:
                     say(f"[{event.count:,} bytes of output left out]")
                 case Display():
                     say(event.bundle.get("text/plain", b"[picture]").decode("utf-8", "replace"))
+                case Waiting():
+                    say(f"Waiting for room: {event.before} before this.")
                 case Outcome():
                     exit_code = event.exit_code
                     if event.status not in ("ok", "error"):

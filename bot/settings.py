@@ -65,7 +65,24 @@ class Settings(BaseSettings):
     cpus: Annotated[float, Field(ge=0.05)] = 1.0
     workspace_mib: Annotated[int, Field(ge=1)] = 512
     max_sandboxes: Annotated[int, Field(ge=1)] = 20
-    idle_minutes: Annotated[float, Field(gt=0)] = 20.0
+    sandbox_memory_mib: Annotated[int | None, Field(ge=256)] = None
+    sandbox_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
+    warm_least: Annotated[int, Field(ge=0)] = 1
+    warm_most: Annotated[int, Field(ge=0)] = 4
+    warm_imports: str = ""
+    idle_pause_seconds: Annotated[float, Field(gt=0)] = 90.0
+    idle_save_seconds: Annotated[float, Field(gt=0)] = 1200.0
+    retention_days: Annotated[float, Field(gt=0)] = 14.0
+    save_files_mib: Annotated[int, Field(ge=0)] = 256
+    save_variables_mib: Annotated[int, Field(ge=0)] = 128
+    save_workspace_mib: Annotated[int, Field(ge=1)] = 2048
+    save_all_mib: Annotated[int, Field(ge=1)] = 51_200
+    save_give_up_hours: Annotated[float, Field(ge=0)] = 24.0
+    blobs_url: str | None = None
+
+    # engine-guard
+    guard_socket: Path = Path("/run/threadbox/engine.sock")
+    guard_containers: Annotated[int, Field(ge=1)] = 60
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
@@ -101,3 +118,8 @@ def load() -> Settings:
 def build_environment() -> dict[str, str]:
     """What the image build may know of the host: proxies, package index, CA bundle."""
     return {name: os.environ[name] for name in (*BUILD_ARGUMENTS, *CA_VARIABLES) if name in os.environ}
+
+
+def engine_url() -> str | None:
+    """Where the Docker Engine is, as the SDK reads it: from the environment, not from .env."""
+    return os.environ.get("DOCKER_HOST")

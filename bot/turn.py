@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.arrival import arrival_words
 from bot.cells import CellLimits, TurnCells
 from bot.commands import sandbox_key
 from bot.delivery import TurnDelivery, delivering
@@ -18,7 +19,8 @@ from bot.render import Transcript
 from bot.stops import Stops
 from bot.text import file_name
 from sandbox import SandboxError
-from sandbox.service import Lease, SandboxService
+from sandbox.lease import Lease
+from sandbox.service import SandboxService
 
 log = structlog.get_logger()
 
@@ -101,7 +103,9 @@ class TurnRunner:
 
         clock = asyncio.get_running_loop().call_later(self._limits.seconds, stop.set, "time")
         try:
-            async with self._sandboxes.lease(sandbox_key(turn.key)) as lease:
+            async with self._sandboxes.lease(
+                sandbox_key(turn.key), owner=f"{turn.key.platform}/{turn.key.workspace}"
+            ) as lease:
                 memory = await self._work(turn, platform, lease, steps, emit, stop)
         except Stopped as error:
             if stop.reason == "time":
@@ -132,11 +136,12 @@ class TurnRunner:
         notes: list[str] = []
 
         async def sandbox_state() -> Json:
-            return {"lost": lease.is_new and await self._turns.has_sandbox(turn.thread_id)}
+            arrival = await lease.arrive()
+            return {"news": arrival_words(arrival, had_one=await self._turns.has_sandbox(turn.thread_id))}
 
-        if (await steps.step("sandbox", sandbox_state))["lost"]:
-            emit(Said(text="This thread has a new sandbox: its earlier variables and files are gone."))
-            notes.append("The sandbox is new: variables and files of earlier messages are gone.")
+        if news := (await steps.step("sandbox", sandbox_state))["news"]:
+            emit(Said(text=news))
+            notes.append(news)
         names = await self._bring_files(turn, platform, lease, emit)
         if names:
             notes.append(f"Files that came with the message, in the workspace: {', '.join(names)}")

@@ -8,7 +8,19 @@
 For AutoGen: `sandbox.autogen.SandboxCodeExecutor`.
 """
 
-from sandbox.contract import Container, Cut, Display, Engine, Outcome, Output, RunEvent, Runner, Wire, WorkspaceFile
+from sandbox.contract import (
+    Container,
+    Cut,
+    Display,
+    Engine,
+    Outcome,
+    Output,
+    RunEvent,
+    Runner,
+    Waiting,
+    Wire,
+    WorkspaceFile,
+)
 from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 from sandbox.sandbox import Sandbox
@@ -25,6 +37,7 @@ __all__ = [
     "Runner",
     "Sandbox",
     "SandboxError",
+    "Waiting",
     "Wire",
     "WorkspaceFile",
 ]

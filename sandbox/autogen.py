@@ -17,11 +17,12 @@ from autogen_core import CancellationToken, Component
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 from pydantic import BaseModel
 
-from sandbox.contract import Cut, Display, Engine, Outcome, Output
+from sandbox.contract import Cut, Display, Engine, Outcome, Output, Waiting
 from sandbox.engine import DockerEngine
 from sandbox.errors import FileRefused, UnsupportedLanguage
 from sandbox.host_files import MAX_COPIED_BYTES, MAX_COPIED_FILES, read_files, write_inside
 from sandbox.image_build import ImageSource, ensure_image
+from sandbox.instances import process_instance
 from sandbox.limits import Limits
 from sandbox.sandbox import Sandbox
 
@@ -96,7 +97,7 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         image = self._config.image
         if image is None:
             image = await asyncio.to_thread(ensure_image, source, lambda line: log.info("image.build", line=line))
-        return DockerEngine(image=image, instance=f"executor-{os.urandom(4).hex()}")
+        return DockerEngine(image=image, instance=process_instance())
 
     async def stop(self) -> None:
         """Remove the container."""
@@ -157,6 +158,8 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
                             parts.append(f"\n[... {event.count:,} bytes left out ...]\n")
                         case Display():
                             parts.append(event.bundle.get("text/plain", b"").decode("utf-8", "replace") + "\n")
+                        case Waiting():
+                            pass  # a sandbox of one's own waits for nobody
                         case Outcome():
                             await self._copy_out(self._sandbox, event)
                             return "".join(parts) + _last_words(event), event.exit_code

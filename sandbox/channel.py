@@ -15,7 +15,7 @@ from sandbox.contract import Json, Wire
 from sandbox.errors import SandboxError, SandboxGone
 from sandbox.inside.frames import PADDING, Decoder, Frame, Kind, chunks, encode
 
-ACK_EVERY = 256 * 1024  # bytes received between two acknowledgements
+ACK_EVERY = 2 * 1024 * 1024  # bytes received between two acknowledgements; until then a new host gets them again
 STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
 _NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE}
 
@@ -28,6 +28,13 @@ class Welcome:
     last_stream: int
     running: str | None
     python: str
+    oldest: int = 1
+    last_run: tuple[str, int, int, int] | None = None
+    """Id, stream, first and last frame of the last run; last is 0 while it goes on."""
+
+    def still_tells(self, request_id: str) -> bool:
+        """Whether the outcome of that request is yet to come on its stream."""
+        return self.last_run is not None and self.last_run[0] == request_id and not 0 < self.last_run[3] < self.oldest
 
 
 class Channel:
@@ -36,12 +43,14 @@ class Channel:
     def __init__(self, wire: Wire, *, epoch: int, nonce: str, seen: int = 0) -> None:
         self.epoch = epoch
         self._wire = wire
-        self._nonce = nonce
+        self.nonce = nonce
         self._seen = seen
         self._unacknowledged = 0
         self._decoder = Decoder()
         self._streams: dict[int, Stream] = {}
         self._next_stream = 1
+        self.adopted: Stream | None = None
+        """The stream of the last run that an earlier host asked for."""
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._pongs: asyncio.Event = asyncio.Event()
         self.gone = asyncio.Event()
@@ -51,16 +60,15 @@ class Channel:
         self._wire.receive(self._received, self._ended)
         if again:
             self._wire.write(PADDING)
-        hello = json.dumps({"nonce": self._nonce, "seen": self._seen}).encode()
+        hello = json.dumps({"nonce": self.nonce, "seen": self._seen}).encode()
         self._send(Kind.HELLO, 0, hello)
-        welcome = await self._welcome
-        self._next_stream = welcome.last_stream + 1
-        return welcome
+        return await self._welcome
 
     def open(self, request: Json) -> Stream:
         """A stream for one request. Raises SandboxGone."""
         if self.gone.is_set():
             raise SandboxGone
+        self._acknowledge()  # only now: until the next request a new host can still have the last one's answer
         number = self._next_stream
         self._next_stream += 1
         stream = self._streams[number] = Stream(self, number)
@@ -107,22 +115,34 @@ class Channel:
                 last_stream=int(value["last_stream"]),
                 running=value["running"],
                 python=str(value["python"]),
+                oldest=int(value["oldest"]),
+                last_run=_run(value["last_run"]),
             )
         except (ValueError, KeyError, TypeError):
             return
-        if not self._welcome.done():
-            self._welcome.set_result(welcome)
+        if self._welcome.done():
+            return
+        self._welcome.set_result(welcome)
+        # at once and not in hello: what an earlier host has missed may come in the same bytes
+        self._seen = max(self._seen, welcome.oldest - 1)
+        self._next_stream = welcome.last_stream + 1
+        if welcome.last_run is not None:
+            stream = welcome.last_run[1]
+            self.adopted = self._streams[stream] = Stream(self, stream)
 
     def _deliver(self, frame: Frame) -> None:
         self._unacknowledged += len(frame.payload)
-        if frame.kind is Kind.END or self._unacknowledged >= ACK_EVERY:
-            self._unacknowledged = 0
-            self._send(Kind.ACK, 0, self._seen.to_bytes(8, "big"))
+        if self._unacknowledged >= ACK_EVERY:
+            self._acknowledge()
         stream = self._streams.get(frame.stream)
         if stream is not None and not stream.put(frame):
             self.close()
         if frame.kind is Kind.END:
             self._streams.pop(frame.stream, None)
+
+    def _acknowledge(self) -> None:
+        self._unacknowledged = 0
+        self._send(Kind.ACK, 0, self._seen.to_bytes(8, "big"))
 
     def _ended(self) -> None:
         self.gone.set()
@@ -179,6 +199,13 @@ class Stream:
             yield frame
             if frame.kind is Kind.END:
                 return
+
+
+def _run(value: object) -> tuple[str, int, int, int] | None:
+    if not isinstance(value, list):
+        return None
+    request_id, stream, first, last = value
+    return str(request_id), int(stream), int(first), int(last)
 
 
 def decode_json(payload: bytes) -> Json:

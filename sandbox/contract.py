@@ -39,7 +39,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """So many bytes of output are left out at this point; `Sandbox.whole_output` has them while it lives."""
+    """So many bytes of output are left out at this point; `Sandbox.whole_output` has them while it lives.
+
+    0: nobody knows how many, an earlier host has read them.
+    """
 
     count: int
 
@@ -65,6 +68,7 @@ class Outcome:
     duration_ms: float = 0.0
     cpu_ms: int = 0
     peak_bytes: int = 0
+    memory_bytes: int = 0
     printed_bytes: int = 0
     has_whole_output: bool = False
     error_name: str = ""
@@ -75,7 +79,14 @@ class Outcome:
     sandbox_lost: bool = False
 
 
-RunEvent = Output | Cut | Display | Outcome
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The code waits until there is room for it; so many are before it."""
+
+    before: int
+
+
+RunEvent = Output | Cut | Display | Waiting | Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +130,12 @@ class Engine(Protocol):
 
     async def remove(self, container_id: str) -> None:
         """End and remove a container; one that is gone already is no error."""
+
+    async def pause(self, container_id: str) -> None:
+        """Freeze a container's processes; one that is paused already is no error. Raises SandboxGone."""
+
+    async def unpause(self, container_id: str) -> None:
+        """Let them go on; one that is not paused is no error. Raises SandboxGone."""
 
     async def containers(self) -> list[Container]:
         """The containers of this instance, running or not; never another instance's."""

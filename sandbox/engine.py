@@ -19,7 +19,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from sandbox.contract import LABEL_ID, LABEL_INSTANCE, Container
+from sandbox.contract import LABEL, LABEL_ID, LABEL_INSTANCE, Container
 from sandbox.errors import EngineUnavailable, ImageMissing, SandboxError, SandboxGone
 from sandbox.limits import ENGINE_SECONDS, ENGINE_THREADS, Limits
 from sandbox.spec import container_spec
@@ -78,9 +78,20 @@ class DockerEngine:
         """See contract.Engine."""
         await self._call(_remove, container_id)
 
+    async def pause(self, container_id: str) -> None:
+        """See contract.Engine."""
+        await self._call(_unless_done, "pause", container_id)
+
+    async def unpause(self, container_id: str) -> None:
+        """See contract.Engine."""
+        await self._call(_unless_done, "unpause", container_id)
+
     async def containers(self) -> list[Container]:
         """See contract.Engine."""
-        filters = {"label": f"{LABEL_INSTANCE}={self._instance}"}
+        return await self._list(f"{LABEL_INSTANCE}={self._instance}")
+
+    async def _list(self, label: str) -> list[Container]:
+        filters = {"label": label}
         listed = await self._call(lambda client: client.api.containers(all=True, filters=filters))
         return [
             Container(
@@ -92,6 +103,16 @@ class DockerEngine:
             )
             for item in listed
         ]
+
+    async def everyones(self) -> list[Container]:
+        """The sandboxes of every instance, for whoever cleans up."""
+        return await self._list(LABEL)
+
+    async def usage(self, container_id: str) -> tuple[int, float]:
+        """Bytes of memory and seconds of processor time that a container uses. Raises SandboxGone."""
+        stats = await self._call(lambda client: client.api.stats(container_id, stream=False, one_shot=True))
+        cpu = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0) / 1e9
+        return int(stats.get("memory_stats", {}).get("usage", 0)), float(cpu)
 
     async def version(self) -> dict[str, Any]:
         """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""
@@ -155,6 +176,15 @@ def _remove(client: docker.DockerClient, container_id: str) -> None:
         if error.status_code != 409:  # a removal is under way already
             raise
         _wait_until_gone(client, container_id)
+
+
+def _unless_done(client: docker.DockerClient, verb: str, container_id: str) -> None:
+    try:
+        getattr(client.api, verb)(container_id)
+    except APIError as error:
+        # "already paused" and "not paused" are 409 or 500, by the engine's version; any other refusal is one
+        if "paused" not in str(error.explanation):
+            raise
 
 
 def _wait_until_gone(client: docker.DockerClient, container_id: str) -> None:

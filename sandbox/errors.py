@@ -57,3 +57,22 @@ class UnsupportedLanguage(SandboxError):
     """The sandbox runs Python and bash only."""
 
     code = "unsupported_language"
+
+
+class BlobsUnavailable(SandboxError):
+    """The store for saved state does not take or give it."""
+
+    code = "blobs_unavailable"
+    mend = "Look at the disk or the bucket that THREADBOX_BLOBS_URL names."
+
+
+class StateMissing(SandboxError):
+    """The saved state is not in the store."""
+
+    code = "state_missing"
+
+
+class TooManyWait(SandboxError):
+    """Too many wait for a sandbox already; try again in a while."""
+
+    code = "too_many_wait"

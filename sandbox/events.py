@@ -71,7 +71,7 @@ def decode(frame: Frame, text: TextStreams, display: Displays) -> list[RunEvent]
             return [Cut(count=int(decode_json(frame.payload).get("cut", 0)))]
         case Kind.END:
             rest = [*text.decode(Kind.STDOUT, b"", final=True), *text.decode(Kind.STDERR, b"", final=True)]
-            return [*rest, _outcome(decode_json(frame.payload))]
+            return [*rest, outcome(decode_json(frame.payload))]
         case _:
             return []
 
@@ -92,7 +92,7 @@ _STATUSES: dict[str, Literal["ok", "error", "timeout", "oom", "interrupted", "ou
 }
 
 
-def _outcome(end: Json) -> Outcome:
+def outcome(end: Json) -> Outcome:
     """The supervisor's outcome as a value. Raises SandboxError for a status of no known kind, or for nonsense."""
     status = _STATUSES.get(str(end.get("status")))
     if status is None:
@@ -114,6 +114,7 @@ def _known_outcome(
         duration_ms=float(end.get("duration_ms", 0)),
         cpu_ms=int(end.get("cpu_ms", 0)),
         peak_bytes=int(end.get("peak_bytes", 0)),
+        memory_bytes=int(end.get("memory", 0)),
         printed_bytes=int(end.get("printed", 0)),
         has_whole_output=bool(end.get("whole")),
         error_name=_valid(error.get("name", ""), 100),

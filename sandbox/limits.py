@@ -38,6 +38,7 @@ class Limits:
 
 
 HOST_GRACE_SECONDS = 6.0  # after the timeout and `interrupt_seconds` the host removes the container
+ATTACH_SECONDS = 10.0  # from the attach to the welcome of a sandbox that lives
 START_SECONDS = 30.0  # from create to the supervisor's welcome
 ENGINE_SECONDS = 60.0  # one call to the engine
 ENGINE_THREADS = 8  # calls to the engine under way at once

@@ -7,12 +7,12 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Literal
 
-from sandbox.channel import Channel, Stream, decode_json
-from sandbox.contract import Engine, Json, Outcome, RunEvent
+from sandbox.channel import Channel, Stream, Welcome, decode_json
+from sandbox.contract import Cut, Engine, Json, Outcome, RunEvent
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
-from sandbox.events import Displays, TextStreams, decode
+from sandbox.events import Displays, TextStreams, decode, outcome
 from sandbox.inside.frames import Frame, Kind
-from sandbox.limits import HOST_GRACE_SECONDS, START_SECONDS, Limits
+from sandbox.limits import ATTACH_SECONDS, HOST_GRACE_SECONDS, START_SECONDS, Limits
 
 SHELLS = {"bash", "sh", "shell"}
 PYTHONS = {"python", "py", "python3"}
@@ -38,6 +38,12 @@ class Sandbox:
         self.container_id = container_id
         self.limits = limits
         self.boot = ""
+        self.is_paused = False
+        self.memory_bytes = 0
+        """In use when the last run ended, files in the workspace included."""
+        self.leave_running = False
+        """Set when this host goes and another will come: a run whose reader leaves then goes on."""
+        self._welcome: Welcome | None = None
         self._engine = engine
         self._channel = channel
         self._running: Stream | None = None
@@ -49,15 +55,46 @@ class Sandbox:
         channel = Channel(wire, epoch=1, nonce=os.urandom(16).hex())
         sandbox = cls(engine, container_id, channel, limits)
         try:
-            async with asyncio.timeout(START_SECONDS):
-                sandbox.boot = (await channel.hello()).boot
-        except TimeoutError as error:
-            await sandbox.remove()
-            raise SandboxError(f"The sandbox did not answer within {START_SECONDS:g} s of its start.") from error
+            await sandbox._greet(START_SECONDS, again=False)
         except BaseException:
             await sandbox.remove()
             raise
         return sandbox
+
+    @classmethod
+    async def attach(cls, engine: Engine, container_id: str, limits: Limits, *, epoch: int, nonce: str) -> Sandbox:
+        """Take over a sandbox that another host started; `epoch` is above every earlier one's.
+
+        Two hosts at once would spoil each other's frames: whoever holds the lease attaches. Raises SandboxError; the
+        container stays.
+        """
+        await engine.unpause(container_id)
+        channel = Channel(await engine.attach(container_id), epoch=epoch, nonce=nonce)
+        sandbox = cls(engine, container_id, channel, limits)
+        try:
+            await sandbox._greet(ATTACH_SECONDS, again=True)
+        except BaseException:
+            channel.close()
+            raise
+        return sandbox
+
+    async def _greet(self, seconds: float, *, again: bool) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                self._welcome = await self._channel.hello(again=again)
+        except TimeoutError as error:
+            raise SandboxError(f"The sandbox did not answer within {seconds:g} s.") from error
+        self.boot = self._welcome.boot
+
+    @property
+    def epoch(self) -> int:
+        """The number of this attachment; the next host's is higher."""
+        return self._channel.epoch
+
+    @property
+    def nonce(self) -> str:
+        """What a later host shows to be accepted."""
+        return self._channel.nonce
 
     @property
     def is_alive(self) -> bool:
@@ -89,8 +126,40 @@ class Sandbox:
                 yield event
         finally:
             self._running = None
-            if not ended:
+            if not ended and not self.leave_running:
                 await asyncio.shield(self._abandon(stream))
+
+    async def resume(self, request_id: str) -> AsyncGenerator[RunEvent, None]:
+        """Go on reading a run that an earlier host started, ending like `run`; nothing is run again.
+
+        Raises LookupError when the sandbox knows no such run: it was never begun, or is too long ago.
+        """
+        stream, welcome = self._channel.adopted, self._welcome
+        if stream is None or welcome is None or not welcome.still_tells(request_id):
+            end = await self._ask({"op": "outcome", "id": request_id})
+            if end.get("status") == "unknown":
+                raise LookupError(request_id)
+            yield Cut(count=0)
+            yield outcome(end)
+            return
+        self._running = stream
+        ended = False
+        try:
+            if welcome.last_run is not None and welcome.last_run[2] < welcome.oldest:
+                yield Cut(count=0)
+            async for event in self._events(stream, None, self.limits.timeout_seconds):
+                ended = isinstance(event, Outcome)
+                yield event
+        finally:
+            self._running = None
+            if not ended and not self.leave_running:
+                await asyncio.shield(self._abandon(stream))
+
+    async def _ask(self, request: Json) -> Json:
+        async for frame in self._channel.open(request).frames():
+            if frame.kind is Kind.END:
+                return decode_json(frame.payload)
+        raise SandboxGone
 
     def _request(self, kind: str, timeout: float, request_id: str) -> Json:
         limits = self.limits
@@ -110,15 +179,18 @@ class Sandbox:
             "caps": caps,
         }
 
-    async def _events(self, stream: Stream, body: bytes, timeout: float) -> AsyncIterator[RunEvent]:
+    async def _events(self, stream: Stream, body: bytes | None, timeout: float) -> AsyncIterator[RunEvent]:
         text = TextStreams()
         display = Displays()
         try:
             async with asyncio.timeout(timeout + self.limits.interrupt_seconds + HOST_GRACE_SECONDS):
-                await stream.send(body)
-                stream.finish()
+                if body is not None:
+                    await stream.send(body)
+                    stream.finish()
                 async for frame in stream.frames():
                     for event in decode(frame, text, display):
+                        if isinstance(event, Outcome):
+                            self.memory_bytes = event.memory_bytes
                         yield event
         except TimeoutError:
             await self.remove()
@@ -176,6 +248,25 @@ class Sandbox:
     async def ping(self) -> None:
         """Return once the supervisor has answered. Raises SandboxGone."""
         await self._channel.ping()
+
+    async def pause(self) -> None:
+        """Freeze every process; `unpause` before anything else. Raises SandboxError."""
+        self.is_paused = True
+        await self._engine.pause(self.container_id)
+
+    async def unpause(self) -> None:
+        """Let a paused sandbox go on. Raises SandboxError."""
+        if self.is_paused:
+            await self._engine.unpause(self.container_id)
+            self.is_paused = False
+
+    def open(self, request: Json) -> Stream:
+        """A stream for a request that is no run and no file. Raises SandboxGone."""
+        return self._channel.open(request)
+
+    def detach(self) -> None:
+        """Leave the container to a later host."""
+        self._channel.close()
 
     async def remove(self) -> None:
         """End the sandbox and remove its container; again is no error."""

@@ -3,6 +3,7 @@
 from bot.store.database import Database
 from bot.store.inbox import SqlInbox
 from bot.store.outbox import SqlHistory, SqlOutbox
+from bot.store.sandboxes import SqlRecords
 from bot.store.turns import SqlTurns
 
-__all__ = ["Database", "SqlHistory", "SqlInbox", "SqlOutbox", "SqlTurns"]
+__all__ = ["Database", "SqlHistory", "SqlInbox", "SqlOutbox", "SqlRecords", "SqlTurns"]

@@ -76,6 +76,13 @@ runs = Table(
     Column("started_at", DateTime(timezone=True), nullable=False),
 )
 
+sandboxes = Table(
+    "sandboxes",
+    metadata,
+    Column("key", String(600), primary_key=True),
+    Column("record", JSON, nullable=False),  # sandbox.records.Record
+)
+
 artifacts = Table(
     "artifacts",
     metadata,

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from .files import Workspace
 from .frames import Frame, Kind
 from .link import HostLink
 from .process import Kernel, Output, kill_group, kill_others, parse_json, start_shell
+from .results import death, error, kernel_result, shell_result
 from .run import SAMPLE_SECONDS, Caps, Run
 from .transfer import Transfers
 
@@ -38,6 +40,11 @@ class Cells:
         self._shell: subprocess.Popen[bytes]
         self._outcomes: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._failed_starts = 0
+        self.aside: Callable[[Frame], None] = lambda frame: None
+        """Takes the kernel's frames that belong to no run."""
+        self.kernel_gone: Callable[[], None] = lambda: None
+        """Told when the interpreter has ended."""
+        self._last_run: list[Any] | None = None
         self._lost = False  # variables went between two runs; the next outcome says so
         selector.register(self._output.stdout, selectors.EVENT_READ, self._read_output)
         selector.register(self._output.stderr, selectors.EVENT_READ, self._read_output)
@@ -47,6 +54,11 @@ class Cells:
     def running(self) -> str | None:
         """The id of the request under way."""
         return self._run.request_id if self._run else None
+
+    @property
+    def last_run(self) -> list[Any] | None:
+        """Id, stream, first and last frame of the last run (0: it goes on), which a new host goes on reading."""
+        return self._last_run
 
     def outcome(self, request_id: str) -> dict[str, Any]:
         """What became of a request of this boot, for a host that lost the answer."""
@@ -65,6 +77,7 @@ class Cells:
             timeout = float(request.get("timeout") or 60.0)
             grace = float(request.get("grace") or 2.0)
             self._run = Run(stream, request_id, str(request.get("language")), timeout, caps, grace)
+            self._last_run = [request_id, stream, self._link.next_seq, 0]
 
     def body(self, frame: Frame) -> bool:
         """Take a frame of the run's code; false when it belongs to no run."""
@@ -84,7 +97,7 @@ class Cells:
             if run.body_bytes > MAX_CODE:
                 run.start()
                 self._finish(
-                    {"status": "error", "exit_code": 1, "error": _error("CodeTooLong", f"over {MAX_CODE} bytes")}
+                    {"status": "error", "exit_code": 1, "error": error("CodeTooLong", f"over {MAX_CODE} bytes")}
                 )
             elif run.language != "python" or (self._kernel_lives and self._kernel.ready):
                 self._start(run)
@@ -103,8 +116,8 @@ class Cells:
         try:
             self._shell = start_shell(code.decode("utf-8", "replace"), self._output, self._files.root)
             run.pid = self._shell.pid
-        except (OSError, ValueError) as error:
-            self._finish({"status": "error", "exit_code": 126, "error": _error(type(error).__name__, str(error))})
+        except (OSError, ValueError) as failed:
+            self._finish({"status": "error", "exit_code": 126, "error": error(type(failed).__name__, str(failed))})
 
     def _read_kernel(self) -> None:
         for frame in self._kernel.frames():
@@ -113,6 +126,8 @@ class Cells:
                 self._kernel_ready(run)
             elif run is not None and frame.stream == run.stream:
                 self._kernel_frame(run, frame)
+            else:
+                self.aside(frame)
 
     def _kernel_ready(self, run: Run | None) -> None:
         self._kernel.ready = True
@@ -129,7 +144,7 @@ class Cells:
         elif frame.kind is Kind.NOTE:
             self._kernel.acknowledge(run.stream)
         elif frame.kind is Kind.END:
-            self._finish(_kernel_result(parse_json(frame.payload)))
+            self._finish(kernel_result(parse_json(frame.payload)))
 
     def _read_output(self) -> int:
         """Read each pipe once; the number of bytes read. What is printed outside a run belongs to none and goes."""
@@ -158,7 +173,7 @@ class Cells:
             self._kernel_died(code)
         elif self._run is not None and pid == self._run.pid:
             self._shell.returncode = code
-            self._finish(_shell_result(code))
+            self._finish(shell_result(code))
 
     def patience(self) -> float | None:
         """How long the loop may sleep; None for as long as nothing comes."""
@@ -174,16 +189,17 @@ class Cells:
         self._failed_starts = 0 if was_ready else self._failed_starts + 1
         run = self._run
         if run is not None and run.language == "python" and run.stage not in ("waiting", "ready"):
-            self._finish(_death(code))
+            self._finish(death(code))
         else:
             self._lost = self._lost or was_ready
         kill_group(self._kernel.pid, signal.SIGKILL)
+        self.kernel_gone()
         if self._failed_starts < KERNEL_TRIES:
             self._start_kernel()
         elif run is not None and run.stage == "ready":
             run.start()
-            error = _error("InterpreterStartFailed", "the interpreter does not start; reset the sandbox")
-            self._finish({**_death(code), "error": error})
+            failed = error("InterpreterStartFailed", "the interpreter does not start; reset the sandbox")
+            self._finish({**death(code), "error": failed})
 
     def _start_kernel(self) -> None:
         try:
@@ -193,6 +209,25 @@ class Cells:
             self._kernel = Kernel(self._output, self._files.root)
         self._kernel_lives = True
         self._selector.register(self._kernel, selectors.EVENT_READ, self._read_kernel)
+
+    def empty_state(self) -> int:
+        """The descriptor that variables go through, emptied."""
+        os.ftruncate(self._kernel.state_fd, 0)
+        return self._kernel.state_fd
+
+    def ask_kernel(self, kind: Kind, stream: int, payload: bytes) -> bool:
+        """Give the kernel a request that is no cell; false when none lives."""
+        if self._kernel_lives:
+            self._kernel.ask(kind, stream, payload)
+        return self._kernel_lives
+
+    def interrupt_kernel(self, stream: int) -> None:
+        """Interrupt that request."""
+        self._kernel.interrupt(stream)
+
+    def kill_kernel(self) -> None:
+        """End an interpreter that heeds nothing; another is started once it is reaped."""
+        kill_group(self._kernel.pid, signal.SIGKILL)
 
     def interrupt(self, stream: int) -> None:
         """Stop the run of this stream, if it still runs."""
@@ -247,40 +282,8 @@ class Cells:
         while len(self._outcomes) > KEEP_OUTCOMES:
             self._outcomes.popitem(last=False)
         self._run = None
+        self._last_run = [run.request_id, run.stream, *(self._last_run or [])[2:3], self._link.next_seq]
         self._end(run.stream, outcome)
 
     def _end(self, stream: int, outcome: dict[str, Any]) -> None:
         self._link.send_json(Kind.END, stream, outcome)
-
-
-def _error(name: str, message: str) -> dict[str, str]:
-    return {"name": name, "message": message}
-
-
-def _kernel_result(value: dict[str, Any]) -> dict[str, Any]:
-    """The kernel's word on its cell, which the cell may have forged: known keys, plain types, bounded lengths."""
-    status = value.get("status")
-    exit_code = value.get("exit_code")
-    result: dict[str, Any] = {
-        "status": status if status in ("ok", "error", "interrupted") else "error",
-        "exit_code": exit_code & 0xFF if isinstance(exit_code, int) else 1,
-        "kernel": "kept",
-    }
-    error = value.get("error")
-    if isinstance(error, dict):
-        result["error"] = _error(str(error.get("name"))[:100], str(error.get("message"))[:2000])
-    return result
-
-
-def _death(code: int) -> dict[str, Any]:
-    if code < 0:
-        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-        error = _error("InterpreterDied", f"the interpreter was ended by {name}")
-        return {"status": "crashed", "exit_code": 128 - code, "error": error, "kernel": "lost"}
-    error = _error("InterpreterDied", f"the interpreter exited with code {code}")
-    return {"status": "crashed", "exit_code": code or 1, "error": error, "kernel": "lost"}
-
-
-def _shell_result(code: int) -> dict[str, Any]:
-    exit_code = code if code >= 0 else 128 - code
-    return {"status": "ok" if code == 0 else "error", "exit_code": exit_code, "kernel": "kept"}

@@ -43,15 +43,17 @@ class Control:
         self.stream = 0
         self.displays = 0
 
-    def requests(self) -> Iterator[tuple[int, str]]:
-        """Stream and code of each cell, as they come; ends with the supervisor."""
+    def requests(self) -> Iterator[tuple[Kind, int, str]]:
+        """Kind (END: a cell), stream and text of each request, as they come; ends with the supervisor."""
         body: list[bytes] = []
         for frame in self._frames():
             if frame.kind is Kind.DATA:
                 body.append(frame.payload)
             elif frame.kind is Kind.END:
-                yield frame.stream, b"".join(body).decode("utf-8", "replace")
+                yield Kind.END, frame.stream, b"".join(body).decode("utf-8", "replace")
                 body = []
+            elif frame.kind in (Kind.SAVE, Kind.LOAD):
+                yield frame.kind, frame.stream, frame.payload.decode()
 
     def _frames(self) -> Iterator[Frame]:
         while data := self._socket.recv(1 << 16):
@@ -210,6 +212,20 @@ def run_cell(shell: Any, interrupts: Interrupts, stream: int, code: str) -> dict
         interrupts.running = 0
 
 
+def keep_or_load(shell: Any, interrupts: Interrupts, kind: Kind, stream: int, state_fd: int, text: str) -> Any:
+    """Move the variables out or in; whatever of the user's runs meanwhile can be interrupted."""
+    from . import variables
+
+    try:
+        interrupts.running = stream
+        work = variables.save if kind is Kind.SAVE else variables.load
+        return work(shell, state_fd, json.loads(text))
+    except BaseException as error:  # noqa: BLE001 - an interrupt that came between two variables among them
+        return {"kept": [], "lost": [["some", str(error)[:100] or type(error).__name__]]}
+    finally:
+        interrupts.running = 0
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -218,7 +234,7 @@ def _flush() -> None:
             continue
 
 
-def main(control_fd: int, interrupt_fd: int) -> None:
+def main(control_fd: int, interrupt_fd: int, state_fd: int) -> None:
     """Serve cells until the supervisor is gone."""
     pid = os.getpid()
     control = Control(control_fd)
@@ -228,9 +244,12 @@ def main(control_fd: int, interrupt_fd: int) -> None:
     shell = make_shell(control)
     sys.path.insert(0, "")
     control.send(Kind.NOTE, {"kernel": "ready"})
-    for stream, code in control.requests():
+    for kind, stream, code in control.requests():
         control.stream, control.displays = stream, 0
-        result = run_cell(shell, interrupts, stream, code)
+        if kind is Kind.END:
+            result = run_cell(shell, interrupts, stream, code)
+        else:
+            result = keep_or_load(shell, interrupts, kind, stream, state_fd, code)
         _flush()
         if os.getpid() != pid:  # a forked child of the cell must not answer for its parent
             os._exit(0)

@@ -75,6 +75,16 @@ class HostLink:
         self._queue = deque(data for _, data in self._unacked)
         return True
 
+    @property
+    def next_seq(self) -> int:
+        """The number of the next frame."""
+        return self._seq + 1
+
+    @property
+    def oldest(self) -> int:
+        """The number of the first frame that is kept, or of the next one."""
+        return self._unacked[0][0] if self._unacked else self._seq + 1
+
     def acknowledge(self, seq: int) -> None:
         """Forget every kept frame up to `seq`."""
         while self._unacked and self._unacked[0][0] <= seq:

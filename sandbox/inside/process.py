@@ -18,7 +18,7 @@ from .frames import MAX_PAYLOAD, Decoder, Frame, Kind, chunks, encode
 _ROOT = str(Path(__file__).resolve().parents[len(__package__.split("."))])
 _START = (
     "import sys; sys.path.insert(0, {root!r}); from {package}.kernel import main; "
-    "sys.path.remove({root!r}); main({control}, {interrupt})"
+    "sys.path.remove({root!r}); main({control}, {interrupt}, {state})"
 )
 _OOM_FIRST = "1000"  # the kernel dies before the supervisor does
 
@@ -43,13 +43,16 @@ class Kernel:
         # the kernel has it too: cut short under our mapping it would end us with SIGBUS
         fcntl.fcntl(interrupt_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self._interrupt = mmap.mmap(interrupt_fd, 8)
-        start = _START.format(root=_ROOT, package=__package__, control=theirs.fileno(), interrupt=interrupt_fd)
+        # variables on their way out or in; the kernel may write there what it likes, we only ever read bytes
+        self.state_fd = os.memfd_create("state", os.MFD_CLOEXEC)
+        fds = {"control": theirs.fileno(), "interrupt": interrupt_fd, "state": self.state_fd}
+        start = _START.format(root=_ROOT, package=__package__, **fds)
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and text
             [sys.executable, "-P", "-c", start],
             stdin=subprocess.DEVNULL,
             stdout=output.stdout_in,
             stderr=output.stderr_in,
-            pass_fds=(theirs.fileno(), interrupt_fd),
+            pass_fds=tuple(fds.values()),
             cwd=workspace,
             start_new_session=True,
         )
@@ -76,6 +79,11 @@ class Kernel:
         """Give the kernel a cell."""
         frames = [encode(Kind.DATA, stream, chunk) for chunk in chunks(code)]
         self._sending = memoryview(b"".join([*frames, encode(Kind.END, stream)]))
+        self.flush()
+
+    def ask(self, kind: Kind, stream: int, payload: bytes) -> None:
+        """Give the kernel a request that is no cell."""
+        self._sending = memoryview(bytes(self._sending) + encode(kind, stream, payload))
         self.flush()
 
     def acknowledge(self, stream: int) -> None:
@@ -117,6 +125,7 @@ class Kernel:
         self._process.returncode = returncode  # reaped by waitpid(-1): Popen must not wait for it
         self._socket.close()
         self._interrupt.close()
+        os.close(self.state_fd)
 
 
 def start_shell(code: str, output: Output, workspace: str) -> subprocess.Popen[bytes]:

@@ -124,6 +124,7 @@ class Run:
             "cpu_ms": cpu - self._cpu,
             "cpu_exact": exact,
             "peak_bytes": self.peak,
+            "memory": cgroup.memory_bytes(),
             "printed": self.printed,
             "whole": self.whole_fd >= 0,
             "files": files,

@@ -20,6 +20,7 @@ from .files import Workspace
 from .frames import Kind
 from .link import HostGone, HostLink
 from .process import parse_json
+from .state import State
 from .transfer import Transfers
 
 PR_SET_DUMPABLE = 4
@@ -36,6 +37,7 @@ class Supervisor:
         files = Workspace(workspace)
         self._transfers = Transfers(link, files)
         self._cells = Cells(link, files, self._transfers, self._selector)
+        self._state = State(link, files, self._cells)
         self._boot = os.urandom(8).hex()
         self._last_stream = 0
 
@@ -46,10 +48,12 @@ class Supervisor:
         register(self._wakeup, selectors.EVENT_READ, self._reap)
         writing = False
         while True:
-            for key, _ in self._selector.select(self._cells.patience()):
+            for key, _ in self._selector.select(self._patience()):
                 key.data()
             self._cells.tick()
+            self._state.tick()
             self._transfers.pump()
+            self._state.pump()
             self._link.flush()
             if self._link.wants_write and not writing:
                 register(self._link.write_fd, selectors.EVENT_WRITE, self._link.flush)
@@ -70,8 +74,12 @@ class Supervisor:
                 self._open(frame.stream, parse_json(frame.payload))
             elif frame.kind is Kind.INTERRUPT:
                 self._cells.interrupt(frame.stream)
-            elif not self._cells.body(frame):
+            elif not self._cells.body(frame) and not self._state.frame(frame):
                 self._transfers.frame(frame)
+
+    def _patience(self) -> float | None:
+        waits = [wait for wait in (self._cells.patience(), self._state.patience()) if wait is not None]
+        return min(waits, default=None)
 
     def _welcome(self) -> None:
         self._link.send_unnumbered(
@@ -80,6 +88,8 @@ class Supervisor:
                 "boot": self._boot,
                 "last_stream": self._last_stream,
                 "running": self._cells.running,
+                "last_run": self._cells.last_run,
+                "oldest": self._link.oldest,
                 "python": platform.python_version(),
             },
         )
@@ -92,7 +102,7 @@ class Supervisor:
             self._cells.open(stream, request)
         elif op == "outcome":
             self._link.send_json(Kind.END, stream, self._cells.outcome(str(request.get("id"))))
-        else:
+        elif not self._state.open(stream, request):
             self._transfers.open(stream, request)
 
     def _reap(self) -> None:

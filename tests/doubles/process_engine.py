@@ -98,6 +98,20 @@ class ProcessEngine:
                 os.killpg(pid, signal.SIGKILL)
         await process.wait()
 
+    async def pause(self, container_id: str) -> None:
+        self._signal(container_id, signal.SIGSTOP)
+
+    async def unpause(self, container_id: str) -> None:
+        self._signal(container_id, signal.SIGCONT)
+
+    def _signal(self, container_id: str, number: signal.Signals) -> None:
+        process = self._processes.get(container_id)
+        if process is None:
+            raise SandboxGone
+        for pid in [process.pid, *_children(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+
     async def containers(self) -> list[Container]:
         return [
             Container(container_id=name, sandbox_id=name, state="running" if process.returncode is None else "exited")

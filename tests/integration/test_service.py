@@ -6,18 +6,14 @@ import asyncio
 
 import pytest
 
-from sandbox import Limits, Outcome, Output, SandboxError
-from sandbox.errors import EngineUnavailable
-from sandbox.service import Lease, SandboxService, ServiceSettings
+from sandbox import Limits, Outcome, Output, Waiting
+from sandbox.admission import AdmissionSettings
+from sandbox.errors import EngineUnavailable, TooManyWait
+from sandbox.lease import Lease
+from sandbox.reaper import LifeSettings
+from sandbox.service import SandboxService, ServiceSettings
+from tests.doubles.clock import Clock
 from tests.doubles.process_engine import ProcessEngine
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -25,8 +21,11 @@ def clock() -> Clock:
     return Clock()
 
 
-def service(engine: ProcessEngine, clock: Clock, most: int = 2) -> SandboxService:
-    settings = ServiceSettings(max_sandboxes=most, idle_seconds=60, reap_every_seconds=3600)
+def service(engine: ProcessEngine, clock: Clock, most: int = 2, wait: float = 10) -> SandboxService:
+    settings = ServiceSettings(
+        admission=AdmissionSettings(sandboxes=most, wait_seconds=wait, free_mib=0),
+        life=LifeSettings(pause_seconds=30, save_seconds=60, reap_every_seconds=3600),
+    )
     return SandboxService(engine, limits=Limits(timeout_seconds=10), settings=settings, clock=clock)
 
 
@@ -37,10 +36,10 @@ async def output(lease: Lease, code: str) -> str:
 async def test_a_key_keeps_its_sandbox_from_lease_to_lease(process_engine: ProcessEngine, clock: Clock) -> None:
     async with service(process_engine, clock) as sandboxes:
         async with sandboxes.lease("a") as lease:
-            assert lease.is_new
+            assert not lease.has_state
             await output(lease, "x = 1")
         async with sandboxes.lease("a") as lease:
-            assert not lease.is_new
+            assert lease.has_state
             assert await output(lease, "print(x)") == "1\n"
     assert await process_engine.containers() == []
 
@@ -74,20 +73,20 @@ async def test_only_what_is_idle_long_enough_is_reaped(process_engine: ProcessEn
             await lease.sandbox()
         clock.now = 70
         async with sandboxes.lease("busy"):
-            await sandboxes.reap()
+            await sandboxes.reaper.reap()
 
         assert sandboxes.live == 1
         async with sandboxes.lease("old") as lease:
-            assert lease.is_new
+            assert (await lease.arrive()).kind == "restored"
         async with sandboxes.lease("young") as lease:
-            assert not lease.is_new
+            assert (await lease.arrive()).kind == "live"
 
 
 async def test_a_busy_sandbox_is_never_reaped(process_engine: ProcessEngine, clock: Clock) -> None:
     async with service(process_engine, clock) as sandboxes, sandboxes.lease("a") as lease:
         await output(lease, "x = 1")
         clock.now = 10_000
-        await sandboxes.reap()
+        await sandboxes.reaper.reap()
 
         assert await output(lease, "print(x)") == "1\n"
 
@@ -97,21 +96,47 @@ async def test_the_longest_idle_makes_room(process_engine: ProcessEngine, clock:
         for moment, key in enumerate(("a", "b", "c")):
             clock.now = float(moment)
             async with sandboxes.lease(key) as lease:
-                await lease.sandbox()
+                await output(lease, "x = 1")
 
         assert sandboxes.live == 2
-        async with sandboxes.lease("a") as lease:
-            assert lease.is_new
         async with sandboxes.lease("b") as lease:
-            assert not lease.is_new
+            assert (await lease.arrive()).kind == "live"
+        async with sandboxes.lease("a") as lease:
+            assert (await lease.arrive()).kind == "restored"
 
 
-async def test_when_all_are_busy_it_is_said(process_engine: ProcessEngine, clock: Clock) -> None:
-    async with service(process_engine, clock, most=1) as sandboxes, sandboxes.lease("a") as first:
+async def test_when_all_are_busy_a_cell_waits_its_turn_and_says_its_place(
+    process_engine: ProcessEngine, clock: Clock
+) -> None:
+    async with service(process_engine, clock, most=1) as sandboxes:
+        places: dict[str, list[int]] = {}
+        ended: list[str] = []
+        begun = asyncio.Event()
+
+        async def use(key: str, code: str) -> None:
+            async with sandboxes.lease(key) as lease:
+                async for event in lease.run(code):
+                    if isinstance(event, Output):
+                        begun.set()
+                    if isinstance(event, Waiting):
+                        places.setdefault(key, []).append(event.before)
+            ended.append(key)
+
+        first = asyncio.ensure_future(use("a", "print(1, flush=True)\nimport time; time.sleep(0.5)"))
+        await begun.wait()
+        others = [asyncio.ensure_future(use(key, "1")) for key in ("b", "c")]
+        await asyncio.gather(first, *others)
+
+        assert ended == ["a", "b", "c"]
+        assert places == {"b": [0], "c": [1, 0]}
+
+
+async def test_who_waits_too_long_is_told(process_engine: ProcessEngine, clock: Clock) -> None:
+    async with service(process_engine, clock, most=1, wait=0) as sandboxes, sandboxes.lease("a") as first:
         await first.sandbox()
         async with sandboxes.lease("b") as second:
-            with pytest.raises(SandboxError, match="All 1 sandboxes are busy"):
-                await second.sandbox()
+            with pytest.raises(TooManyWait, match="No sandbox was free"):
+                await output(second, "1")
 
 
 async def test_what_an_earlier_process_left_is_removed_at_start(process_engine: ProcessEngine, clock: Clock) -> None:
@@ -128,7 +153,7 @@ async def test_a_sandbox_that_died_is_replaced(process_engine: ProcessEngine, cl
             await process_engine.remove((await process_engine.containers())[0].container_id)
             await asyncio.sleep(0.1)
         async with sandboxes.lease("a") as lease:
-            assert lease.is_new
+            assert (await lease.arrive()).notice == "The sandbox ended while nobody used it."
             assert await output(lease, "print(2)") == "2\n"
         assert sandboxes.live == 1
 
@@ -150,9 +175,9 @@ async def test_a_removal_that_fails_stops_neither_the_reaper_nor_the_next_try(
                 await lease.sandbox()
         clock.now = 100
         monkeypatch.setattr(process_engine, "remove", failing)
-        await sandboxes.reap()
+        await sandboxes.reaper.reap()
         assert len(await process_engine.containers()) == 1
-        await sandboxes.reap()
+        await sandboxes.reaper.reap()
 
         assert await process_engine.containers() == []
 
@@ -185,7 +210,7 @@ async def test_messages_that_race_the_reaper_lose_nothing(process_engine: Proces
             assert isinstance(events[-1], Outcome)
             return events[-1]
 
-        for round_number in range(20):
+        for round_number in range(4):
             clock.now += 61
-            end, _ = await asyncio.gather(use(), sandboxes.reap())
+            end, _ = await asyncio.gather(use(), sandboxes.reaper.reap())
             assert end.status == "ok", round_number

@@ -1,0 +1,126 @@
+"""Who may run now: cells enter in the order they came, as far as the machine's memory reaches.
+
+What counts is what the live sandboxes were measured to use, not the sum of their limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.errors import TooManyWait
+from sandbox.limits import MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """Bounds on everything that runs at once."""
+
+    sandboxes: int = 20
+    memory_mib: int | None = None
+    """What all sandboxes together may use; None: 70 % of the machine's."""
+    free_mib: int = 512
+    """What must stay available on the machine."""
+    cell_mib: int = 150
+    """Set aside for a cell that runs."""
+    waiting: int = 100
+    wait_seconds: float = 300.0
+
+
+LOOK_SECONDS = 2.0
+"""Memory may be free although nothing told us: whoever waits looks so often."""
+
+
+class Admission:
+    """A queue before a budget. `in_use` and `live` measure, `make_room` frees what is idle and says whether it did."""
+
+    def __init__(
+        self,
+        settings: AdmissionSettings,
+        *,
+        in_use: Callable[[], int],
+        live: Callable[[], int],
+        make_room: Callable[[], Awaitable[bool]],
+        machine: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._in_use = in_use
+        self._live = live
+        self._make_room = make_room
+        self._machine = machine or machine_memory
+        self._running = 0
+        self._queue: deque[asyncio.Event] = deque()
+
+    async def enter(self, *, new: bool) -> AsyncIterator[int]:
+        """Wait for a place, yielding how many are before us whenever that changes; `leave` gives the place back.
+
+        `new`: the cell needs a sandbox that is not there yet. Raises TooManyWait.
+        """
+        if self._queue or not await self._fits(new):
+            async for before in self._wait(new):
+                yield before
+        self._running += 1
+
+    def leave(self) -> None:
+        """A cell ended."""
+        self._running -= 1
+        self.changed()
+
+    def changed(self) -> None:
+        """There may be room: let the first in the queue look."""
+        if self._queue:
+            self._queue[0].set()
+
+    async def _wait(self, new: bool) -> AsyncIterator[int]:
+        if len(self._queue) >= self._settings.waiting:
+            raise TooManyWait(f"{len(self._queue)} already wait for a sandbox; try again in a while.")
+        look = asyncio.Event()
+        self._queue.append(look)
+        told = -1
+        until = asyncio.get_running_loop().time() + self._settings.wait_seconds
+        try:
+            while self._queue[0] is not look or not await self._fits(new):
+                if asyncio.get_running_loop().time() > until:
+                    minutes = self._settings.wait_seconds / 60
+                    raise TooManyWait(f"No sandbox was free for {minutes:g} minutes; try again in a while.")
+                before = self._queue.index(look)
+                if before != told:
+                    told = before
+                    yield before
+                look.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await look.wait()
+        finally:
+            self._queue.remove(look)
+            for other in self._queue:
+                other.set()  # each tells its new place
+
+    async def _fits(self, new: bool) -> bool:
+        while not self._has_room(new):
+            if not await self._make_room():
+                return self._running == 0 and not (new and self._live() >= self._settings.sandboxes)
+        return True
+
+    def _has_room(self, new: bool) -> bool:
+        settings = self._settings
+        if new and self._live() >= settings.sandboxes:
+            return False
+        total, available = self._machine()
+        budget = settings.memory_mib * MIB if settings.memory_mib is not None else total * 7 // 10
+        wanted = (self._running + 1) * settings.cell_mib * MIB
+        return self._in_use() + wanted <= budget and available - settings.cell_mib * MIB >= settings.free_mib * MIB
+
+
+def machine_memory() -> tuple[int, int]:
+    """Bytes of memory of this machine, and of it available; where neither can be known, what never refuses."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 1 << 50, 1 << 50
+    values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+    return values.get("MemTotal", 1 << 50), values.get("MemAvailable", 1 << 50)

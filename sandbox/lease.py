@@ -1,0 +1,120 @@
+"""The right to use one key's sandbox, held for a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from sandbox.contract import RunEvent, Waiting
+from sandbox.limits import Limits
+from sandbox.records import Record
+from sandbox.sandbox import Sandbox, canonical_language
+from sandbox.snapshot import Summary
+
+if TYPE_CHECKING:
+    from sandbox.service import SandboxService
+
+
+@dataclass
+class Entry:
+    """One key's sandbox, as the service knows it."""
+
+    record: Record
+    # one holder at a time: a turn, a reset or the reaper, so that nothing is removed while it is used
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    sandbox: Sandbox | None = None
+    idle_since: float = 0.0
+    save_failures: int = 0
+    save_again_at: float = 0.0
+    failing_since: float = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a container is at hand."""
+        return self.sandbox is not None and self.sandbox.is_alive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How a lease found its sandbox: as it was left, brought back from the store, or with nothing of before."""
+
+    kind: Literal["live", "restored", "new"]
+    summary: Summary | None = None
+    saved_at: float = 0.0
+    notice: str = ""
+    """Why something of before is gone."""
+
+
+class Lease:
+    """Made by `SandboxService.lease`. The container is made by the first use, or by `arrive`."""
+
+    def __init__(self, service: SandboxService, entry: Entry, limits: Limits) -> None:
+        self._service = service
+        self._entry = entry
+        self._limits = limits
+        self.has_state = entry.is_live or bool(entry.record.container_id or entry.record.snapshot)
+        """Whether variables and files of earlier turns are there, or in the store."""
+        self.arrival: Arrival | None = None
+        """How the sandbox was found when it was last made live in this lease."""
+
+    async def arrive(self) -> Arrival:
+        """Bring back what there is of earlier turns, now. Makes no container when there is nothing.
+
+        Raises SandboxError.
+        """
+        if not self.has_state:
+            return Arrival(kind="new", notice=await self._service.take_notice(self._entry))
+        return await self._open()
+
+    async def _open(self) -> Arrival:
+        arrival = await self._service.open(self._entry, self._limits)
+        if arrival.kind != "live" or self.arrival is None:
+            self.arrival = arrival
+        return arrival
+
+    async def run(
+        self, code: str, language: str = "python", *, timeout_seconds: float | None = None, request_id: str = ""
+    ) -> AsyncGenerator[RunEvent, None]:
+        """See contract.Runner; yields Waiting while there is no room. Raises TooManyWait too."""
+        canonical_language(language)  # refused before a container is made for it
+        async for before in self._service.admission.enter(new=not self._entry.is_live):
+            yield Waiting(before=before)
+        try:
+            sandbox = await self.sandbox()
+            self._entry.record = self._service.used(self._entry.record, code)
+            events = sandbox.run(code, language, timeout_seconds=timeout_seconds, request_id=request_id)
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event
+        finally:
+            self._service.admission.leave()
+
+    async def resume(self, request_id: str) -> AsyncGenerator[RunEvent, None]:
+        """Go on reading a run that an earlier process started. Raises LookupError when nobody can know its outcome."""
+        if not self.has_state:
+            raise LookupError(request_id)
+        arrival = await self._open()
+        if arrival.kind != "live" or self._entry.sandbox is None:
+            raise LookupError(request_id)
+        async with contextlib.aclosing(self._entry.sandbox.resume(request_id)) as events:
+            async for event in events:
+                yield event
+
+    async def sandbox(self) -> Sandbox:
+        """The live sandbox, made now if there is none. Raises SandboxError."""
+        await self._open()
+        assert self._entry.sandbox is not None  # noqa: S101 - open makes one or raises
+        return self._entry.sandbox
+
+    def interrupt(self) -> None:
+        """Stop what runs now, if anything does."""
+        if self._entry.sandbox is not None:
+            self._entry.sandbox.interrupt()
+
+    async def reset(self) -> None:
+        """Remove the sandbox with its variables and files, saved ones too; the next use makes another."""
+        await self._service.forget(self._entry)
+        self.has_state = False

@@ -1,0 +1,199 @@
+"""What becomes of idle sandboxes: paused, then saved and removed, then forgotten.
+
+An entry is touched only with its lease held, and looked at again once it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sandbox.errors import BlobsUnavailable, SandboxError
+from sandbox.lease import Entry
+from sandbox.limits import MIB, Limits
+from sandbox.records import Record, Records
+from sandbox.snapshot import Snapshots, blob_name
+
+if TYPE_CHECKING:
+    from sandbox.service import SandboxService
+
+log = structlog.get_logger()
+
+SAVE_AGAIN_SECONDS = (30.0, 3600.0)  # after a save that failed: first and longest pause
+DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifeSettings:
+    """When an idle sandbox is paused, saved and removed, and its saved state forgotten; and what is kept in all."""
+
+    pause_seconds: float = 90.0
+    save_seconds: float = 20 * 60.0
+    retention_seconds: float = 14 * DAY
+    save_give_up_seconds: float = DAY
+    """How long a sandbox that the store does not take is kept; then it goes, and its thread is told."""
+    reap_every_seconds: float = 5.0
+    forget_every_seconds: float = 600.0
+    owner_mib: int = 2 * 1024
+    """Saved state of one owner in the store; the oldest goes first, and its thread is told."""
+    all_mib: int = 50 * 1024
+    saves: bool = True
+    """False: an idle sandbox is removed with all that is in it."""
+
+
+class Reaper:
+    """Use `run` as a task of its own."""
+
+    def __init__(
+        self,
+        service: SandboxService,
+        records: Records,
+        snapshots: Snapshots,
+        settings: LifeSettings,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._service = service
+        self._records = records
+        self._snapshots = snapshots
+        self._settings = settings
+        self._clock = clock
+        self._now = now
+        self._forget_at = 0.0
+
+    async def run(self) -> None:
+        """Reap until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.reap_every_seconds)
+            await self.reap()
+
+    async def reap(self) -> None:
+        """Look at every entry once; one that fails is tried again next time and stops none of the others."""
+        for key, entry in list(self._service.entries.items()):
+            if entry.lock.locked() or self._idle(entry) < self._settings.pause_seconds:
+                continue
+            try:
+                async with entry.lock:
+                    await self._reap_idle(key, entry)
+            except Exception:
+                log.exception("sandbox.reap_failed", key=key)
+        if self._clock() >= self._forget_at:
+            self._forget_at = self._clock() + self._settings.forget_every_seconds
+            await self._forget_old()
+
+    def _idle(self, entry: Entry) -> float:
+        return self._clock() - entry.idle_since
+
+    async def _reap_idle(self, key: str, entry: Entry) -> None:
+        idle = self._idle(entry)
+        if idle < self._settings.pause_seconds:
+            return  # used while we waited for it
+        if not entry.is_live and not entry.record.container_id:
+            self._service.entries.pop(key, None)
+        elif entry.sandbox is not None and not entry.is_live:
+            await self._service.drop(entry)
+        elif idle >= self._settings.save_seconds and self._clock() >= entry.save_again_at:
+            await self._save_or_keep(key, entry)
+        elif entry.sandbox is not None and not entry.sandbox.is_paused:
+            await entry.sandbox.pause()
+            log.info("sandbox.paused", key=key, idle_s=round(idle))
+
+    async def _save_or_keep(self, key: str, entry: Entry) -> None:
+        try:
+            await self.save_and_remove(entry)
+        except BlobsUnavailable as error:
+            await self._save_failed(key, entry, error)
+        else:
+            self._service.entries.pop(key, None)
+
+    async def save_and_remove(self, entry: Entry) -> None:
+        """Keep what an entry's sandbox has, then remove it. Raises BlobsUnavailable, and the sandbox stays."""
+        if self._settings.saves:
+            await self._save(entry)
+        await self._service.drop(entry)
+        log.info("sandbox.reaped", key=entry.record.key, idle_s=round(self._idle(entry)))
+
+    async def _save(self, entry: Entry) -> None:
+        arrival = await self._service.open(entry, Limits(**entry.record.limits))
+        if arrival.kind != "live" or entry.sandbox is None:
+            return  # it was gone: there is nothing newer to keep
+        name = blob_name(entry.record.key)
+        try:
+            summary, size = await self._snapshots.save(entry.sandbox, name)
+        except BlobsUnavailable:
+            raise
+        except SandboxError as error:  # the sandbox's doing: it goes without
+            log.warning("sandbox.save_refused", key=entry.record.key, error=str(error))
+            entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
+            return
+        entry.record = replace(
+            entry.record,
+            snapshot=name,
+            snapshot_bytes=size,
+            saved_at=self._now(),
+            summary=summary.to_json(),
+        )
+        await self._records.put(entry.record)
+
+    async def _save_failed(self, key: str, entry: Entry, error: SandboxError) -> None:
+        entry.save_failures += 1
+        first, longest = SAVE_AGAIN_SECONDS
+        entry.save_again_at = self._clock() + min(longest, first * 2 ** (entry.save_failures - 1))
+        entry.failing_since = entry.failing_since or self._clock()
+        log.warning("sandbox.save_failed", key=key, tries=entry.save_failures, error=str(error))
+        if self._clock() - entry.failing_since >= self._settings.save_give_up_seconds:
+            entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
+            await self._service.drop(entry)
+            self._service.entries.pop(key, None)
+        elif entry.sandbox is not None:
+            await entry.sandbox.pause()
+
+    async def evict(self) -> bool:
+        """Save and remove the longest idle sandbox, to make room; false when none is idle."""
+        idle = [
+            entry
+            for entry in self._service.entries.values()
+            if not entry.lock.locked() and (entry.is_live or entry.record.container_id)
+        ]
+        if not idle:
+            return False
+        entry = min(idle, key=lambda entry: entry.idle_since)
+        async with entry.lock:
+            try:
+                await self.save_and_remove(entry)
+            except BlobsUnavailable as error:
+                # people wait for the memory: it goes, and its thread is told
+                entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
+                await self._service.drop(entry)
+        log.info("sandbox.evicted", key=entry.record.key)
+        return True
+
+    async def _forget_old(self) -> None:
+        """Delete saved state that is too old, or too much for its owner or for all, the oldest first."""
+        settings = self._settings
+        all_bytes = 0
+        bytes_of: dict[str, int] = {}
+        saved = [record for record in await self._records.all() if record.snapshot]
+        for record in sorted(saved, key=lambda record: record.saved_at, reverse=True):
+            owned = bytes_of[record.owner] = bytes_of.get(record.owner, 0) + record.snapshot_bytes
+            all_bytes += record.snapshot_bytes
+            if self._now() - record.saved_at > settings.retention_seconds:
+                await self._forget(record, f"It was not used for {settings.retention_seconds / DAY:g} days.")
+            elif owned > settings.owner_mib * MIB or all_bytes > settings.all_mib * MIB:
+                await self._forget(record, "Newer threads needed the space for saved variables and files.")
+
+    async def _forget(self, record: Record, notice: str) -> None:
+        entry = self._service.entries.get(record.key)
+        if entry is not None:
+            return  # in use, or so lately that it is saved again soon
+        try:
+            await self._snapshots.delete(record.snapshot)
+            await self._records.put(replace(record, snapshot="", snapshot_bytes=0, notice=notice))
+        except Exception:
+            log.exception("sandbox.forget_failed", key=record.key)
+        else:
+            log.info("sandbox.forgotten", key=record.key)

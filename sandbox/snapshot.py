@@ -1,0 +1,183 @@
+"""A sandbox's files and variables out to the blob store and back into another sandbox.
+
+The stream is made by one supervisor and read by another; the host stores it, and believes of it only the summary,
+which it bounds. Whose failure a failure is: ours (the store) raises, the user's (what cannot be kept) is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sandbox.blobs import Blobs
+from sandbox.channel import decode_json
+from sandbox.contract import Json
+from sandbox.errors import SandboxError
+from sandbox.inside.frames import Frame, Kind
+from sandbox.limits import MIB
+from sandbox.sandbox import DOWNLOAD_WINDOW, Sandbox
+
+MAX_NAMES = 200  # of a summary, and characters of a name
+OVERHEAD = 64 * MIB  # of a stream beyond the bytes of files and variables: headers of many small files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotLimits:
+    """Bounds on what is kept of one sandbox, in MiB before compression, and on the time that it takes."""
+
+    files_mib: int = 256
+    variables_mib: int = 128
+    variable_mib: int = 64
+    variables_seconds: float = 5.0
+    """What pickling all variables may take; what is left then is lost and named."""
+    load_seconds: float = 15.0
+    """What unpickling may take; importing pandas is part of it."""
+    transfer_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What came along and what did not, by name."""
+
+    files: int = 0
+    variables: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """Variables and files that did not come along, each with its reason in brackets."""
+    packages: tuple[str, ...] = ()
+    cwd: str = ""
+
+    def to_json(self) -> Json:
+        """For a record."""
+        return {
+            "files": self.files,
+            "variables": list(self.variables),
+            "lost": list(self.lost),
+            "packages": list(self.packages),
+            "cwd": self.cwd,
+        }
+
+    @classmethod
+    def from_json(cls, value: Json) -> Summary:
+        """What `to_json` gave."""
+        return cls(
+            files=value["files"],
+            variables=tuple(value["variables"]),
+            lost=tuple(value["lost"]),
+            packages=tuple(value["packages"]),
+            cwd=value["cwd"],
+        )
+
+
+class Snapshots:
+    """Saves and restores."""
+
+    def __init__(self, blobs: Blobs, limits: SnapshotLimits | None = None) -> None:
+        self._blobs = blobs
+        self.limits = limits or SnapshotLimits()
+
+    async def save(self, sandbox: Sandbox, name: str) -> tuple[Summary, int]:
+        """Keep a live, unpaused sandbox; the summary and the bytes stored.
+
+        Raises BlobsUnavailable when the store fails, SandboxError when the sandbox does not deliver.
+        """
+        end: Json = {}
+
+        async def chunks() -> AsyncIterator[bytes]:
+            limits = self.limits
+            request = {
+                "op": "save",
+                "files": limits.files_mib * MIB,
+                "each": limits.variable_mib * MIB,
+                "all": limits.variables_mib * MIB,
+                "seconds": limits.variables_seconds,
+            }
+            bound = (limits.files_mib + limits.variables_mib) * MIB + OVERHEAD
+            stream = sandbox.open(request)
+            stream.credit(DOWNLOAD_WINDOW)
+            async for frame in stream.frames():
+                if frame.kind is Kind.END:
+                    end.update(decode_json(frame.payload))
+                elif frame.kind is Kind.DATA:
+                    bound -= len(frame.payload)
+                    if bound < 0:
+                        raise SandboxError("The sandbox sends more than was asked for.")
+                    stream.credit(len(frame.payload))
+                    yield frame.payload
+
+        try:
+            async with asyncio.timeout(self.limits.transfer_seconds + self.limits.variables_seconds):
+                size = await self._blobs.put(name, chunks())
+        except TimeoutError as error:
+            raise SandboxError("The state was not there in time.") from error
+        if end.get("status") != "ok":
+            raise SandboxError(f"The sandbox did not give its state ({str(end.get('error'))[:200]}).")
+        return _summary(end), size
+
+    async def restore(self, sandbox: Sandbox, name: str, saved: Summary) -> Summary:
+        """Fill a fresh sandbox; what came back. Raises StateMissing, BlobsUnavailable, SandboxError."""
+        limits = self.limits
+        request = {"op": "restore", "seconds": limits.load_seconds, "cwd": saved.cwd}
+        stream = sandbox.open(request)
+        end: Json = {}
+        try:
+            async with asyncio.timeout(limits.transfer_seconds + limits.load_seconds):
+                async for piece in self._blobs.get(name):
+                    await stream.send(piece)
+                stream.finish()
+                async for frame in stream.frames():
+                    end = _end(frame)
+        except TimeoutError as error:
+            raise SandboxError("The state was not back in time.") from error
+        if end.get("status") != "ok":
+            raise SandboxError(f"The sandbox did not take its state ({str(end.get('error'))[:200]}).")
+        back = _summary(end)
+        missing = [f"{name} (lost)" for name in saved.variables if name not in back.variables]
+        named = {text.partition(" (")[0] for text in back.lost}
+        lost = (*saved.lost, *back.lost, *(text for text in missing if text.partition(" (")[0] not in named))
+        return Summary(
+            files=back.files, variables=back.variables, lost=lost[:MAX_NAMES], packages=saved.packages, cwd=saved.cwd
+        )
+
+    async def delete(self, name: str) -> None:
+        """Forget a saved state. Raises BlobsUnavailable."""
+        await self._blobs.delete(name)
+
+
+def blob_name(key: str) -> str:
+    """Where a key's state is kept: names of people's channels stay out of the store."""
+    return f"state/{hashlib.sha256(key.encode()).hexdigest()[:40]}"
+
+
+def _end(frame: Frame) -> Json:
+    return decode_json(frame.payload) if frame.kind is Kind.END else {}
+
+
+def _summary(end: Json) -> Summary:
+    """A supervisor's summary, bounded: the kernel, which the user owns, wrote part of it."""
+    variables = end.get("variables")
+    variables = variables if isinstance(variables, dict) else {}
+    lost = [_named(item) for item in _list(variables.get("lost"))]
+    left = [_text(item) for item in _list(end.get("left"))]
+    return Summary(
+        files=end["files"] if isinstance(end.get("files"), int) else 0,
+        variables=tuple(_text(name) for name in _list(variables.get("kept"))),
+        lost=(*lost, *left)[:MAX_NAMES],
+        packages=tuple(_text(name) for name in _list(end.get("packages"))),
+        cwd=_text(variables.get("cwd") or ""),
+    )
+
+
+def _list(value: object) -> list[object]:
+    return value[:MAX_NAMES] if isinstance(value, list) else []
+
+
+def _named(value: object) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"{_text(value[0])} ({_text(value[1])})"
+    return "something"
+
+
+def _text(value: object) -> str:
+    return str(value)[:MAX_NAMES].encode("utf-8", "replace").decode()
