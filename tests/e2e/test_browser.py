@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import missing
 from tests.doubles.model_server import ModelServer, model_server, python
-from tests.e2e.threadbox import Process, threadbox
+from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
 
@@ -60,8 +60,10 @@ def model() -> Iterator[ModelServer]:
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterator[Process]:
     settings = {"OPENAI_BASE_URL": model.url, "THREADBOX_MODEL": "scripted", "THREADBOX_UPLOAD_MIB": "2"}
-    with threadbox(tmp_path_factory.mktemp("web"), **settings) as running:
+    folder = tmp_path_factory.mktemp("web")
+    with threadbox(folder, **settings) as running:
         yield running
+    remove_containers(folder)
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from pathlib import Path
 
-import docker
 import pytest
 
-from sandbox.contract import LABEL_INSTANCE
 from tests.doubles.model_server import Fault, model_server, python
-from tests.e2e.threadbox import threadbox
+from tests.e2e.threadbox import containers, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 
@@ -20,15 +17,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
     with sqlite3.connect(folder / "data" / "threadbox.sqlite") as database:
         return database.execute(query).fetchall()
-
-
-def containers(folder: Path) -> int:
-    client = docker.from_env()
-    instance = re.search(r'"instance": "([^"]+)"', (folder / "data" / "instance.json").read_text())
-    assert instance is not None
-    found = client.containers.list(all=True, filters={"label": f"{LABEL_INSTANCE}={instance[1]}"})
-    client.close()
-    return len(found)
 
 
 def test_a_turn_goes_on_after_kill_9_without_repeating_a_call_or_a_cell(tmp_path: Path) -> None:
@@ -46,18 +34,33 @@ def test_a_turn_goes_on_after_kill_9_without_repeating_a_call_or_a_cell(tmp_path
         assert len(model.requests) == 3  # the cell's call once, the call that hung twice
     assert page.count("<samp>ran the cell</samp>") == 1
     assert len(rows(tmp_path, "SELECT * FROM runs")) == 1
-    assert containers(tmp_path) == 0
+    assert len(containers(tmp_path)) == 1  # the thread's, for the next start; nothing ready ahead is left
 
 
-def test_a_cell_under_way_at_kill_9_is_told_and_not_run_again(tmp_path: Path) -> None:
+def test_a_cell_under_way_at_kill_9_goes_on_and_is_told_whole_and_once(tmp_path: Path) -> None:
+    code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nn = globals().get('n', 0) + 1\nprint('ended', n)"
+    with threadbox(tmp_path) as first:
+        thread = first.begin(f"```\n{code}\n```")
+        first.wait_for(thread, "<samp>begun")
+        first.kill()
+    with threadbox(tmp_path) as second:
+        page = second.wait_for(thread, "ended 1")
+        second.wait_for(thread, 'class="status done"')
+        second.post(f"{thread}/messages", text="```\nprint('again', n)\n```")
+        second.wait_for(thread, "again 1")
+
+    assert page.count("<samp>begun") == 1
+    assert len(rows(tmp_path, "SELECT * FROM runs")) == 2
+
+
+def test_a_cell_whose_sandbox_died_with_the_bot_is_told_and_not_run_again(tmp_path: Path) -> None:
     with threadbox(tmp_path) as first:
         thread = first.begin("```\nimport time\nprint('begun', flush=True)\ntime.sleep(60)\n```")
         first.wait_for(thread, "<samp>begun")
         first.kill()
-        assert containers(tmp_path) == 1
+    remove_containers(tmp_path)
     with threadbox(tmp_path) as second:
         second.wait_for(thread, "Its outcome is unknown, and it was not run again.")
-        assert containers(tmp_path) == 0
 
 
 def test_twenty_messages_in_a_second_are_answered_in_order_over_a_kill(tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_a_stop_of_the_service_leaves_no_container_and_the_turn_for_the_next_sta
             thread = first.begin("think")
             first.wait_for(thread, "Let me think")
         assert first.process.returncode == 0
-        assert containers(tmp_path) == 0
+        assert containers(tmp_path) == []
         model.script[:] = ["Back again."]
         with threadbox(tmp_path, **settings) as second:
             second.wait_for(thread, "Back again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import httpx
+
+from sandbox.contract import LABEL_INSTANCE
 
 READY = re.compile(r"Threadbox is ready: (\S+)")
 CLEARED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "THREADBOX_MODEL", "THREADBOX_DATA_DIR")
@@ -93,3 +97,23 @@ def threadbox(folder: Path, **settings: str) -> Iterator[Process]:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+def containers(folder: Path) -> list[str]:
+    """Ids of the containers of the Threadbox in this folder."""
+    path = folder / "data" / "instance.json"
+    if not path.exists():
+        return []
+    client = docker.from_env()
+    label = f"{LABEL_INSTANCE}={json.loads(path.read_text())['instance']}"
+    found = [str(item["Id"]) for item in client.api.containers(all=True, filters={"label": label})]
+    client.close()
+    return found
+
+
+def remove_containers(folder: Path) -> None:
+    """As if the machine had gone down."""
+    client = docker.from_env()
+    for container_id in containers(folder):
+        client.api.remove_container(container_id, force=True)
+    client.close()

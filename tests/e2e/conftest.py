@@ -1,0 +1,16 @@
+"""A Threadbox that stops leaves its threads' sandboxes for the next start: here there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.threadbox import remove_containers
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    remove_containers(tmp_path)
