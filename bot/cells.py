@@ -16,7 +16,7 @@ from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words,
 from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
 from sandbox.errors import FileRefused, SandboxGone
 from sandbox.lease import Lease
-from sandbox.sandbox import canonical_language
+from sandbox.languages import canonical_language
 
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
 INTERRUPT_AGAIN_SECONDS = 0.2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from sandbox.contract import Json, Wire
@@ -17,7 +17,8 @@ from sandbox.inside.frames import PADDING, Decoder, Frame, Kind, chunks, encode
 
 ACK_EVERY = 2 * 1024 * 1024  # bytes received between two acknowledgements; until then a new host gets them again
 STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
-_NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE}
+_NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE, Kind.CONNECT, Kind.CREDIT}
+FIRST_TUNNEL = 1 << 31  # streams from here on are opened by the sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class Channel:
         self._next_stream = 1
         self.adopted: Stream | None = None
         """The stream of the last run that an earlier host asked for."""
+        self.on_tunnel: Callable[[Frame], None] | None = None
+        """Takes frames of the streams that the sandbox opens; without it they are dropped."""
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._pongs: asyncio.Event = asyncio.Event()
         self.gone = asyncio.Event()
@@ -82,6 +85,15 @@ class Channel:
         await self._pongs.wait()
         if self.gone.is_set():
             raise SandboxGone
+
+    def send_tunnel(self, kind: Kind, stream: int, payload: bytes = b"") -> None:
+        """See tunnels.Sender."""
+        if not self.gone.is_set():
+            self._send(kind, stream, payload)
+
+    async def drain(self) -> None:
+        """See tunnels.Sender."""
+        await self._wire.drain()
 
     def close(self) -> None:
         """Detach; streams still open end with SandboxGone."""
@@ -134,6 +146,10 @@ class Channel:
         self._unacknowledged += len(frame.payload)
         if self._unacknowledged >= ACK_EVERY:
             self._acknowledge()
+        if frame.stream >= FIRST_TUNNEL:
+            if self.on_tunnel is not None:
+                self.on_tunnel(frame)
+            return
         stream = self._streams.get(frame.stream)
         if stream is not None and not stream.put(frame):
             self.close()

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from sandbox.contract import RunEvent, Waiting
+from sandbox.egress import Network
+from sandbox.languages import canonical_language
 from sandbox.limits import Limits
 from sandbox.records import Record
-from sandbox.sandbox import Sandbox, canonical_language
+from sandbox.sandbox import Sandbox
 from sandbox.snapshot import Summary
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ class Entry:
     # one holder at a time: a turn, a reset or the reaper, so that nothing is removed while it is used
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     sandbox: Sandbox | None = None
+    network: Network | None = None
+    """What the sandbox was told that it may reach; None: nobody knows, an earlier process told it."""
     idle_since: float = 0.0
     save_failures: int = 0
     save_again_at: float = 0.0
@@ -51,10 +55,11 @@ class Arrival:
 class Lease:
     """Made by `SandboxService.lease`. The container is made by the first use, or by `arrive`."""
 
-    def __init__(self, service: SandboxService, entry: Entry, limits: Limits) -> None:
+    def __init__(self, service: SandboxService, entry: Entry, limits: Limits, network: Network) -> None:
         self._service = service
         self._entry = entry
         self._limits = limits
+        self._network = network
         self.has_state = entry.is_live or bool(entry.record.container_id or entry.record.snapshot)
         """Whether variables and files of earlier turns are there, or in the store."""
         self.arrival: Arrival | None = None
@@ -70,7 +75,7 @@ class Lease:
         return await self._open()
 
     async def _open(self) -> Arrival:
-        arrival = await self._service.open(self._entry, self._limits)
+        arrival = await self._service.openings.open(self._entry, self._limits, self._network)
         if arrival.kind != "live" or self.arrival is None:
             self.arrival = arrival
         return arrival
@@ -116,5 +121,5 @@ class Lease:
 
     async def reset(self) -> None:
         """Remove the sandbox with its variables and files, saved ones too; the next use makes another."""
-        await self._service.forget(self._entry)
+        await self._service.openings.forget(self._entry)
         self.has_state = False

@@ -8,18 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import structlog
 
+from sandbox.egress import Network
 from sandbox.errors import BlobsUnavailable, SandboxError
 from sandbox.lease import Entry
 from sandbox.limits import MIB, Limits
+from sandbox.opening import Openings
 from sandbox.records import Record, Records
 from sandbox.snapshot import Snapshots, blob_name
-
-if TYPE_CHECKING:
-    from sandbox.service import SandboxService
 
 log = structlog.get_logger()
 
@@ -50,14 +48,16 @@ class Reaper:
 
     def __init__(
         self,
-        service: SandboxService,
+        entries: dict[str, Entry],
+        openings: Openings,
         records: Records,
         snapshots: Snapshots,
         settings: LifeSettings,
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
-        self._service = service
+        self._entries = entries
+        self._openings = openings
         self._records = records
         self._snapshots = snapshots
         self._settings = settings
@@ -73,7 +73,7 @@ class Reaper:
 
     async def reap(self) -> None:
         """Look at every entry once; one that fails is tried again next time and stops none of the others."""
-        for key, entry in list(self._service.entries.items()):
+        for key, entry in list(self._entries.items()):
             if entry.lock.locked() or self._idle(entry) < self._settings.pause_seconds:
                 continue
             try:
@@ -93,9 +93,9 @@ class Reaper:
         if idle < self._settings.pause_seconds:
             return  # used while we waited for it
         if not entry.is_live and not entry.record.container_id:
-            self._service.entries.pop(key, None)
+            self._entries.pop(key, None)
         elif entry.sandbox is not None and not entry.is_live:
-            await self._service.drop(entry)
+            await self._openings.drop(entry)
         elif idle >= self._settings.save_seconds and self._clock() >= entry.save_again_at:
             await self._save_or_keep(key, entry)
         elif entry.sandbox is not None and not entry.sandbox.is_paused:
@@ -108,17 +108,17 @@ class Reaper:
         except BlobsUnavailable as error:
             await self._save_failed(key, entry, error)
         else:
-            self._service.entries.pop(key, None)
+            self._entries.pop(key, None)
 
     async def save_and_remove(self, entry: Entry) -> None:
         """Keep what an entry's sandbox has, then remove it. Raises BlobsUnavailable, and the sandbox stays."""
         if self._settings.saves:
             await self._save(entry)
-        await self._service.drop(entry)
+        await self._openings.drop(entry)
         log.info("sandbox.reaped", key=entry.record.key, idle_s=round(self._idle(entry)))
 
     async def _save(self, entry: Entry) -> None:
-        arrival = await self._service.open(entry, Limits(**entry.record.limits))
+        arrival = await self._openings.open(entry, Limits(**entry.record.limits), entry.network or Network())
         if arrival.kind != "live" or entry.sandbox is None:
             return  # it was gone: there is nothing newer to keep
         name = blob_name(entry.record.key)
@@ -147,8 +147,8 @@ class Reaper:
         log.warning("sandbox.save_failed", key=key, tries=entry.save_failures, error=str(error))
         if self._clock() - entry.failing_since >= self._settings.save_give_up_seconds:
             entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
-            await self._service.drop(entry)
-            self._service.entries.pop(key, None)
+            await self._openings.drop(entry)
+            self._entries.pop(key, None)
         elif entry.sandbox is not None:
             await entry.sandbox.pause()
 
@@ -156,7 +156,7 @@ class Reaper:
         """Save and remove the longest idle sandbox, to make room; false when none is idle."""
         idle = [
             entry
-            for entry in self._service.entries.values()
+            for entry in self._entries.values()
             if not entry.lock.locked() and (entry.is_live or entry.record.container_id)
         ]
         if not idle:
@@ -168,7 +168,7 @@ class Reaper:
             except BlobsUnavailable as error:
                 # people wait for the memory: it goes, and its thread is told
                 entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
-                await self._service.drop(entry)
+                await self._openings.drop(entry)
         log.info("sandbox.evicted", key=entry.record.key)
         return True
 
@@ -187,7 +187,7 @@ class Reaper:
                 await self._forget(record, "Newer threads needed the space for saved variables and files.")
 
     async def _forget(self, record: Record, notice: str) -> None:
-        entry = self._service.entries.get(record.key)
+        entry = self._entries.get(record.key)
         if entry is not None:
             return  # in use, or so lately that it is saved again soon
         try:

@@ -5,30 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sandbox.channel import Channel, Stream, Welcome, decode_json
 from sandbox.contract import Cut, Engine, Json, Outcome, RunEvent
-from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
+from sandbox.egress import Network
+from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone
 from sandbox.events import Displays, TextStreams, decode, outcome
 from sandbox.inside.frames import Frame, Kind
+from sandbox.languages import canonical_language
 from sandbox.limits import ATTACH_SECONDS, HOST_GRACE_SECONDS, START_SECONDS, Limits
 
-SHELLS = {"bash", "sh", "shell"}
-PYTHONS = {"python", "py", "python3"}
+if TYPE_CHECKING:
+    from sandbox.tunnels import EgressGate
+
 DOWNLOAD_WINDOW = 512 * 1024  # bytes of a download on their way
-
-
-def canonical_language(language: str) -> Literal["python", "shell"]:
-    """The language a block is run as. Raises UnsupportedLanguage."""
-    name = language.strip().lower()
-    if name in PYTHONS:
-        return "python"
-    if name in SHELLS:
-        return "shell"
-    raise UnsupportedLanguage(
-        f"Cannot run {language or 'a block with no language'!r}; the sandbox runs python and bash."
-    )
 
 
 class Sandbox:
@@ -263,6 +254,11 @@ class Sandbox:
     def open(self, request: Json) -> Stream:
         """A stream for a request that is no run and no file. Raises SandboxGone."""
         return self._channel.open(request)
+
+    async def connect(self, gate: EgressGate, network: Network, key: str) -> None:
+        """Let the sandbox reach what `network` allows, and nothing when that is off. Raises SandboxGone."""
+        self._channel.on_tunnel = gate.tunnels(self._channel, network, key).frame
+        await self._ask({"op": "claim", "network": network.mode != "off"})
 
     def detach(self) -> None:
         """Leave the container to a later host."""

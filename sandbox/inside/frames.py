@@ -38,6 +38,8 @@ class Kind(enum.IntEnum):
     PING = 12  # host
     PONG = 13  # box
     NOTE = 14  # box: JSON, something a reader of the stream should know
+    CONNECT = 17  # box: JSON {host, port, credit} asks for a tunnel on a stream of its own
+    ANSWER = 18  # host: JSON {status, error}, to a CONNECT
     SAVE = 15  # supervisor to kernel: JSON limits; the variables go to a descriptor they share
     LOAD = 16  # supervisor to kernel: JSON limits; the variables are in that descriptor
 

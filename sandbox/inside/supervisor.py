@@ -13,13 +13,15 @@ import platform
 import selectors
 import shutil
 import signal
+import sys
 from typing import Any
 
 from .cells import Cells
 from .files import Workspace
-from .frames import Kind
+from .frames import Frame, Kind
 from .link import HostGone, HostLink
 from .process import parse_json
+from .proxy import Proxy
 from .state import State
 from .transfer import Transfers
 
@@ -36,6 +38,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         files = Workspace(workspace)
         self._transfers = Transfers(link, files)
+        self._proxy = Proxy(link, self._selector)  # before the first child, which is told of it
         self._cells = Cells(link, files, self._transfers, self._selector)
         self._state = State(link, files, self._cells)
         self._boot = os.urandom(8).hex()
@@ -63,19 +66,24 @@ class Supervisor:
 
     def _read_host(self) -> None:
         for frame in self._link.read():
-            self._last_stream = max(self._last_stream, frame.stream)
-            if frame.kind is Kind.HELLO:
-                self._welcome()
-            elif frame.kind is Kind.PING:
-                self._link.send_unnumbered(Kind.PONG)
-            elif frame.kind is Kind.ACK:
-                self._link.acknowledge(int.from_bytes(frame.payload, "big"))
-            elif frame.kind is Kind.OPEN:
-                self._open(frame.stream, parse_json(frame.payload))
-            elif frame.kind is Kind.INTERRUPT:
-                self._cells.interrupt(frame.stream)
-            elif not self._cells.body(frame) and not self._state.frame(frame):
-                self._transfers.frame(frame)
+            if not self._proxy.frame(frame):
+                self._last_stream = max(self._last_stream, frame.stream)
+                self._frame(frame)
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.kind is Kind.HELLO:
+            self._proxy.reset()
+            self._welcome()
+        elif frame.kind is Kind.PING:
+            self._link.send_unnumbered(Kind.PONG)
+        elif frame.kind is Kind.ACK:
+            self._link.acknowledge(int.from_bytes(frame.payload, "big"))
+        elif frame.kind is Kind.OPEN:
+            self._open(frame.stream, parse_json(frame.payload))
+        elif frame.kind is Kind.INTERRUPT:
+            self._cells.interrupt(frame.stream)
+        elif not self._cells.body(frame) and not self._state.frame(frame):
+            self._transfers.frame(frame)
 
     def _patience(self) -> float | None:
         waits = [wait for wait in (self._cells.patience(), self._state.patience()) if wait is not None]
@@ -100,6 +108,9 @@ class Supervisor:
             self._link.send_json(Kind.END, stream, {"status": "other_boot"})
         elif op == "run":
             self._cells.open(stream, request)
+        elif op == "claim":
+            self._proxy.allow(request.get("network") is True)
+            self._link.send_json(Kind.END, stream, {"status": "ok"})
         elif op == "outcome":
             self._link.send_json(Kind.END, stream, self._cells.outcome(str(request.get("id"))))
         elif not self._state.open(stream, request):
@@ -134,9 +145,16 @@ def _child_signals() -> int:
     return reader
 
 
-def _prepare(folder: str) -> None:
-    """Make TMPDIR, since a tmpfs starts empty, and put matplotlib's font cache where matplotlib may write."""
+def _prepare(workspace: str) -> None:
+    """Make the folders that must be there before an interpreter starts, since a tmpfs starts empty.
+
+    TMPDIR; the one pip installs into, which is on the path only if it was there at the start; and matplotlib's font
+    cache where matplotlib may write.
+    """
+    folder = os.path.join(workspace, ".tmp")
     os.makedirs(folder, exist_ok=True)
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    os.makedirs(os.path.join(workspace, ".local", "lib", python, "site-packages"), exist_ok=True)
     if os.path.isdir(FONT_CACHE):
         shutil.copytree(FONT_CACHE, os.path.join(folder, "matplotlib"), dirs_exist_ok=True)
 
@@ -149,7 +167,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     workspace = os.getcwd()
-    _prepare(os.path.join(workspace, ".tmp"))
+    _prepare(workspace)
     try:
         Supervisor(HostLink(read_fd, write_fd), workspace).serve()
     except HostGone:

@@ -23,6 +23,7 @@ from bot.stops import Stops
 from bot.store import Database, SqlInbox, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
 from sandbox import Limits
+from sandbox.egress import Network
 from sandbox.lease import Lease
 from sandbox.service import SandboxService
 from tests.doubles.platform import MemoryPlatform
@@ -31,9 +32,11 @@ from tests.doubles.platform import MemoryPlatform
 class SharedSandboxes(SandboxService):
     """Threads of the same name in different workspaces share a sandbox: tests start an interpreter once, not each."""
 
-    def lease(self, key: str, limits: Limits | None = None, *, owner: str = "") -> AbstractAsyncContextManager[Lease]:
+    def lease(
+        self, key: str, limits: Limits | None = None, *, owner: str = "", network: Network | None = None
+    ) -> AbstractAsyncContextManager[Lease]:
         platform, _, *rest = key.split("/")
-        return super().lease("/".join((platform, *rest)), limits, owner=owner)
+        return super().lease("/".join((platform, *rest)), limits, owner=owner, network=network)
 
 
 @dataclass

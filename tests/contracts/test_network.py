@@ -1,0 +1,216 @@
+"""A sandbox's way out: to the hosts that are allowed, by CONNECT, and nowhere else; with and without Docker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from sandbox import Engine, Limits, Outcome, Output, Sandbox
+from sandbox.egress import EgressSettings, Network
+from sandbox.engine import DockerEngine
+from sandbox.tunnels import EgressGate
+from tests.doubles.process_engine import ProcessEngine
+from tests.doubles.tls_site import Site, tls_site
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+NAMES = ["index.test", "other.test", "private.test", "rebind.test"]
+BIG = 100 * 1024 * 1024
+GET = """
+import requests
+def get(url, **options):
+    try:
+        return requests.get(url, verify='ca.pem', timeout=20, **options).text
+    except requests.exceptions.RequestException as error:
+        return type(error).__name__ + ' ' + str(error)
+"""
+
+
+@pytest_asyncio.fixture(
+    params=["process", pytest.param("docker", marks=pytest.mark.docker)], scope="module", loop_scope="module"
+)
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    if request.param == "docker":
+        image = request.getfixturevalue("image")
+        docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
+        yield docker_engine
+        assert await docker_engine.containers() == []
+        await docker_engine.aclose()
+        return
+    process_engine = ProcessEngine()
+    yield process_engine
+    await process_engine.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with tls_site(tmp_path_factory.mktemp("site"), NAMES, BIG) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gate(site: Site) -> AsyncIterator[EgressGate]:
+    async def resolve(host: str, port: int) -> list[str]:
+        if host == "gone.test":
+            raise OSError("no such host")
+        return ["127.0.0.1"]
+
+    trusted = frozenset({("index.test", site.port), ("other.test", site.port)})
+    settings = EgressSettings(trusted=trusted, up_bytes=64 * 1024, connect_seconds=5)
+    async with EgressGate(settings, resolve=resolve) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(engine: Engine, gate: EgressGate, site: Site) -> AsyncIterator[Sandbox]:
+    sandbox = await Sandbox.start(engine, f"net-{os.urandom(4).hex()}", Limits(timeout_seconds=60))
+    await sandbox.put_file("ca.pem", site.ca)
+    hosts = frozenset({"index.test", "private.test", "gone.test"})
+    await sandbox.connect(gate, Network(mode="allowlist", hosts=hosts), "a")
+    await run(sandbox, GET)
+    yield sandbox
+    await sandbox.remove()
+
+
+async def run(sandbox: Sandbox, code: str, language: str = "python") -> str:
+    events = [event async for event in sandbox.run(code, language)]
+    assert isinstance(events[-1], Outcome)
+    return "".join(event.text for event in events if isinstance(event, Output))
+
+
+async def test_an_allowed_host_is_reached(sandbox: Sandbox, site: Site) -> None:
+    assert await run(sandbox, f"print(get('https://index.test:{site.port}/word'))") == "the word\n"
+
+
+@pytest.mark.parametrize(
+    "install",
+    [
+        "!pip install {options} tbhello",
+        "%pip install {options} tbhello",
+        "import subprocess, sys; subprocess.check_call([sys.executable, '-m', 'pip', 'install', *'{options} tbhello'.split()])",
+    ],
+)
+async def test_pip_installs_from_the_index_as_agents_write_it(
+    engine: Engine, sandbox: Sandbox, site: Site, install: str
+) -> None:
+    if not isinstance(engine, DockerEngine):
+        pytest.skip("the interpreter of the tests has no pip; the image has")
+    await run(sandbox, "pip uninstall -y tbhello", "bash")
+    await run(sandbox, "import os; os.environ['REQUESTS_CA_BUNDLE'] = os.path.abspath('ca.pem')")
+    options = f"--index-url https://index.test:{site.port}/simple"
+
+    printed = await run(sandbox, install.format(options=options))
+    word = await run(sandbox, "import importlib, tbhello; print(importlib.reload(tbhello).WORD)")
+
+    assert word == "hello from the index\n", printed
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://other.test:{port}/word", "other.test is not among the hosts"),
+        ("https://sub.index.test:{port}/word", "is not among the hosts"),
+        ("https://127.0.0.1.index.test:{port}/word", "is not among the hosts"),
+        ("https://1.1.1.1/word", "addresses are not reached"),
+        ("https://index.test:22/word", "port 22 is not reached"),
+        ("https://private.test/word", "an address that is not public"),
+        ("https://gone.test/word", "gone.test cannot be reached: no such host"),
+        ("http://index.test:{port}/word", "only https goes out"),
+    ],
+)
+async def test_every_other_host_is_refused_with_the_reason(sandbox: Sandbox, site: Site, url: str, why: str) -> None:
+    code = f"""
+import http.client, urllib.parse
+url = urllib.parse.urlsplit({url.format(port=site.port)!r})
+import os
+proxy = urllib.parse.urlsplit(os.environ['HTTPS_PROXY'])
+c = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
+if url.scheme == 'https':
+    c.request('CONNECT', f'{{url.hostname}}:{{url.port or 443}}')
+else:
+    c.request('GET', url.geturl())
+r = c.getresponse(); print(r.status, r.reason)
+"""
+
+    printed = await run(sandbox, code)
+
+    assert why in printed, printed
+
+
+async def test_another_name_in_the_hello_than_in_the_connect_is_cut_off(sandbox: Sandbox, site: Site) -> None:
+    site.requests.clear()
+    code = f"""
+import os, socket, ssl, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ['HTTPS_PROXY'])
+def speak(name):
+    s = socket.create_connection((proxy.hostname, proxy.port), 20)
+    s.sendall(b'CONNECT index.test:{site.port} HTTP/1.1\\r\\n\\r\\n')
+    assert b' 200 ' in s.recv(200)
+    context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
+    try:
+        t = context.wrap_socket(s, server_hostname=name)
+        t.sendall(b'GET /word HTTP/1.1\\r\\n\\r\\n'); return t.recv(1000)[-8:]
+    except OSError as error:
+        return type(error).__name__
+print(speak('index.test'), speak('other.test'), speak(None))
+s = socket.create_connection((proxy.hostname, proxy.port), 20)
+s.sendall(b'CONNECT index.test:{site.port} HTTP/1.1\\r\\n\\r\\n'); s.recv(200)
+s.sendall(b'GET /word HTTP/1.1\\r\\nHost: index.test\\r\\n\\r\\n'); print(s.recv(100))
+"""
+
+    printed = await run(sandbox, code)
+
+    assert printed.startswith("b'the word' ")
+    assert printed.split("\n")[0].count("Error") == 2
+    assert printed.split("\n")[1] == "b''"
+    assert site.requests == ["/word"]
+
+
+async def test_more_than_a_little_upwards_is_cut_off(sandbox: Sandbox, site: Site) -> None:
+    code = f"""
+try:
+    print(requests.post('https://index.test:{site.port}/word', data=bytes(1 << 20), verify='ca.pem', timeout=20).status_code)
+except requests.exceptions.RequestException as error:
+    print('cut off')
+"""
+
+    assert await run(sandbox, code) == "cut off\n"
+
+
+async def test_a_large_download_does_not_hold_up_a_cell(sandbox: Sandbox, site: Site) -> None:
+    """100 MB come in by a thread while cells run; figures are `make bench`'s, here they only may not wait for its end."""
+    code = f"""
+import threading
+def load():
+    global size
+    size = sum(len(c) for c in requests.get('https://index.test:{site.port}/big', verify='ca.pem', stream=True).iter_content(1 << 16))
+thread = threading.Thread(target=load); thread.start()
+"""
+    await run(sandbox, code)
+    alive: list[str] = []
+    slowest = 0.0
+    while not alive or alive[-1] == "True\n":
+        started = time.monotonic()
+        alive.append(await run(sandbox, "print(thread.is_alive())"))
+        slowest = max(slowest, time.monotonic() - started)
+        await asyncio.sleep(0.02)
+
+    assert await run(sandbox, "thread.join(); print(size)") == f"{BIG}\n"
+    assert len(alive) > 3
+    assert slowest < 2
+
+
+async def test_off_is_said_at_once(engine: Engine) -> None:
+    sandbox = await Sandbox.start(engine, f"off-{os.urandom(4).hex()}", Limits(timeout_seconds=20))
+    started = time.monotonic()
+
+    printed = await run(sandbox, GET.replace("verify='ca.pem', ", "") + "print(get('https://pypi.org/simple'))")
+    seconds = time.monotonic() - started
+    await sandbox.remove()
+
+    assert "403 the network is off in this sandbox" in printed
+    assert seconds < 10
