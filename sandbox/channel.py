@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sandbox.contract import Json, Wire
 from sandbox.errors import SandboxError, SandboxGone
-from sandbox.inside.frames import PADDING, Decoder, Frame, Kind, chunks, encode
+from sandbox.inside.frames import COST, PADDING, Decoder, Frame, Kind, chunks, encode
 
 ACK_EVERY = 2 * 1024 * 1024  # bytes received between two acknowledgements; until then a new host gets them again
 STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
@@ -143,7 +143,7 @@ class Channel:
             self.adopted = self._streams[stream] = Stream(self, stream)
 
     def _deliver(self, frame: Frame) -> None:
-        self._unacknowledged += len(frame.payload)
+        self._unacknowledged += len(frame.payload) + COST
         if self._unacknowledged >= ACK_EVERY:
             self._acknowledge()
         if frame.stream >= FIRST_TUNNEL:
@@ -199,7 +199,7 @@ class Stream:
     def put(self, frame: Frame | None) -> bool:
         """Take a frame from the channel; false when nobody reads and the bound is reached."""
         if frame is not None:
-            self._waiting_bytes += len(frame.payload)
+            self._waiting_bytes += len(frame.payload) + COST
         self._frames.put_nowait(frame)
         return self._waiting_bytes <= STREAM_BYTES
 
@@ -211,7 +211,7 @@ class Stream:
             frame = await self._frames.get()
             if frame is None:
                 raise SandboxGone
-            self._waiting_bytes -= len(frame.payload)
+            self._waiting_bytes -= len(frame.payload) + COST
             yield frame
             if frame.kind is Kind.END:
                 return

@@ -40,7 +40,7 @@ class Displays:
         try:
             mimes = decode_json(frame.payload).get("mimes", [])
             self._wanted = [(str(mime), max(0, int(size))) for mime, size in mimes]
-        except (ValueError, TypeError, SandboxError):  # forged by the cell: there is nothing to show
+        except (ValueError, TypeError, OverflowError, SandboxError):  # forged by the cell: there is nothing to show
             self._wanted = []
 
     def body(self, frame: Frame) -> list[Display]:
@@ -68,12 +68,18 @@ def decode(frame: Frame, text: TextStreams, display: Displays) -> list[RunEvent]
         case Kind.DATA:
             return list(display.body(frame))
         case Kind.NOTE:
-            return [Cut(count=int(decode_json(frame.payload).get("cut", 0)))]
+            note = decode_json(frame.payload)
+            return [Cut(count=int(note["cut"]))] if "cut" in note else []
         case Kind.END:
             rest = [*text.decode(Kind.STDOUT, b"", final=True), *text.decode(Kind.STDERR, b"", final=True)]
             return [*rest, outcome(decode_json(frame.payload))]
         case _:
             return []
+
+
+def is_start(frame: Frame) -> bool:
+    """Whether the supervisor says that an interpreter is being started before the code can run."""
+    return frame.kind is Kind.NOTE and "starts" in decode_json(frame.payload)
 
 
 def _valid(value: object, limit: int) -> str:

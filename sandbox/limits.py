@@ -21,6 +21,8 @@ class Limits:
     tmp_mib: int = 64
     shm_mib: int = 64
     timeout_seconds: float = 60.0
+    start_seconds: float = 20.0
+    """What an interpreter that is started again may take, beyond the time-out of the code that waits for it."""
     interrupt_seconds: float = 2.0
     """What code gets between SIGINT and SIGKILL."""
     code_bytes: int = 4 * MIB

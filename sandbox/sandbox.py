@@ -11,7 +11,7 @@ from sandbox.channel import Channel, Stream, Welcome, decode_json
 from sandbox.contract import Cut, Engine, Json, Outcome, RunEvent
 from sandbox.egress import Network
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone
-from sandbox.events import Displays, TextStreams, decode, outcome
+from sandbox.events import Displays, TextStreams, decode, is_start, outcome
 from sandbox.inside.frames import Frame, Kind
 from sandbox.languages import canonical_language
 from sandbox.limits import ATTACH_SECONDS, HOST_GRACE_SECONDS, START_SECONDS, Limits
@@ -167,6 +167,7 @@ class Sandbox:
             "language": kind,
             "timeout": timeout,
             "grace": limits.interrupt_seconds,
+            "start": limits.start_seconds,
             "caps": caps,
         }
 
@@ -174,11 +175,14 @@ class Sandbox:
         text = TextStreams()
         display = Displays()
         try:
-            async with asyncio.timeout(timeout + self.limits.interrupt_seconds + HOST_GRACE_SECONDS):
+            seconds = timeout + self.limits.interrupt_seconds + HOST_GRACE_SECONDS
+            async with asyncio.timeout(seconds) as clock:
                 if body is not None:
                     await stream.send(body)
                     stream.finish()
                 async for frame in stream.frames():
+                    if is_start(frame):
+                        clock.reschedule(asyncio.get_running_loop().time() + self.limits.start_seconds + seconds)
                     for event in decode(frame, text, display):
                         if isinstance(event, Outcome):
                             self.memory_bytes = event.memory_bytes

@@ -71,6 +71,8 @@ def _host_config(limits: Limits) -> dict[str, Any]:
             WORKSPACE: _tmpfs(limits.workspace_mib, limits.workspace_inodes, "exec"),
             "/tmp": _tmpfs(limits.tmp_mib, limits.workspace_inodes // 10, "noexec"),  # noqa: S108 - inside
         },
+        # shared memory of System V would outlive its processes and fill the memory limit for good
+        "Sysctls": {"kernel.shm_rmid_forced": "1"},
         "LogConfig": {"Type": "none", "Config": {}},
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "Privileged": False,

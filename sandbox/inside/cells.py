@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import signal
 import subprocess
@@ -12,16 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from .files import Workspace
-from .frames import Frame, Kind
+from .frames import COST, Frame, Kind
+from .keeper import TRY_AGAIN_SECONDS, Keeper
 from .link import HostLink
-from .process import Kernel, Output, kill_group, kill_others, parse_json, start_shell
+from .output import OldOutputs, Output
+from .process import kill_group, kill_others, parse_json, start_shell
 from .results import death, error, kernel_result, shell_result
 from .run import SAMPLE_SECONDS, Caps, Run
 from .transfer import Transfers
 
 KEEP_OUTCOMES = 64  # outcomes kept for a host that asks again
 MAX_CODE = 4 * 1024 * 1024  # bytes of one cell
-KERNEL_TRIES = 3  # starts in a row that may fail before a cell is told
 DRAIN_BYTES = 1 << 20  # read from the pipes at most, when a cell has ended
 
 
@@ -35,20 +35,26 @@ class Cells:
         self._files = files
         self._transfers = transfers
         self._selector = selector
-        self._output = Output()
+        self._old_outputs = OldOutputs()
+        self._output: Output | None = None  # of the run under way
         self._run: Run | None = None
         self._shell: subprocess.Popen[bytes]
         self._outcomes: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._failed_starts = 0
+        self._command_at = 0.0  # when to try again to start a command that found no process
+        self.keeper = Keeper(
+            files.root,
+            selector,
+            on_frame=self._kernel_frame,
+            on_ready=self._kernel_ready,
+            on_death=self._kernel_died,
+        )
         self.aside: Callable[[Frame], None] = lambda frame: None
         """Takes the kernel's frames that belong to no run."""
         self.kernel_gone: Callable[[], None] = lambda: None
         """Told when the interpreter has ended."""
         self._last_run: list[Any] | None = None
         self._lost = False  # variables went between two runs; the next outcome says so
-        selector.register(self._output.stdout, selectors.EVENT_READ, self._read_output)
-        selector.register(self._output.stderr, selectors.EVENT_READ, self._read_output)
-        self._start_kernel()
+        self.keeper.start()
 
     @property
     def running(self) -> str | None:
@@ -77,6 +83,7 @@ class Cells:
             timeout = float(request.get("timeout") or 60.0)
             grace = float(request.get("grace") or 2.0)
             self._run = Run(stream, request_id, str(request.get("language")), timeout, caps, grace)
+            self._run.start_seconds = float(request.get("start") or 20.0)
             self._last_run = [request_id, stream, self._link.next_seq, 0]
 
     def body(self, frame: Frame) -> bool:
@@ -94,72 +101,85 @@ class Cells:
                 run.body.append(frame.payload)
         elif frame.kind is Kind.END and run.stage == "waiting":
             run.stage = "ready"
+            run.deadline = time.monotonic() + run.start_seconds
             if run.body_bytes > MAX_CODE:
                 run.start()
                 self._finish(
                     {"status": "error", "exit_code": 1, "error": error("CodeTooLong", f"over {MAX_CODE} bytes")}
                 )
-            elif run.language != "python" or (self._kernel_lives and self._kernel.ready):
+            elif run.language != "python" or self.keeper.ready:
                 self._start(run)
-            elif not self._kernel_lives:
-                self._failed_starts = 0
-                self._start_kernel()
+            else:
+                self._link.send_json(Kind.NOTE, run.stream, {"starts": run.start_seconds})
+                if self.keeper.gave_up:
+                    self.keeper.start(afresh=True)
 
     def _start(self, run: Run) -> None:
-        self._drain()  # what was printed between two cells belongs to neither
         run.start()
         code = b"".join(run.body)
         run.body.clear()
+        output = self._output = Output(self._selector, self._read_output)
         if run.language == "python":
-            self._kernel.run(run.stream, code)
-            return
+            self.keeper.kernel.run(run.stream, code, output)
+            output.given()
+        else:
+            self._start_command(run, code, output)
+
+    def _start_command(self, run: Run, code: bytes, output: Output) -> None:
         try:
-            self._shell = start_shell(code.decode("utf-8", "replace"), self._output, self._files.root)
+            try:
+                self._shell = start_shell(code.decode("utf-8", "replace"), output, self._files.root)
+            finally:
+                output.given()
             run.pid = self._shell.pid
+        except BlockingIOError:  # no process left to have: whoever took them all goes
+            self._output = None
+            output.close()
+            self._no_process(run, code)
         except (OSError, ValueError) as failed:
             self._finish({"status": "error", "exit_code": 126, "error": error(type(failed).__name__, str(failed))})
 
-    def _read_kernel(self) -> None:
-        for frame in self._kernel.frames():
-            run = self._run
-            if frame.kind is Kind.NOTE and not self._kernel.ready:
-                self._kernel_ready(run)
-            elif run is not None and frame.stream == run.stream:
-                self._kernel_frame(run, frame)
-            else:
-                self.aside(frame)
+    def _no_process(self, run: Run, code: bytes) -> None:
+        """Make room for a command and try again: first without what was left behind, then without the interpreter."""
+        run.tries += 1
+        if run.tries > 2:
+            self._finish({"status": "error", "exit_code": 126, "error": error("NoProcess", "no process is left")})
+            return
+        kill_others(self.keeper.pids if run.tries == 1 else set(), set())
+        run.stage, self._command_at = "ready", time.monotonic() + TRY_AGAIN_SECONDS
+        run.body.append(code)
 
-    def _kernel_ready(self, run: Run | None) -> None:
-        self._kernel.ready = True
-        self._failed_starts = 0
-        if run is not None and run.stage == "ready":
-            self._start(run)
+    def _kernel_ready(self) -> None:
+        if self._run is not None and self._run.stage == "ready" and self._run.language == "python":
+            self._start(self._run)
 
-    def _kernel_frame(self, run: Run, frame: Frame) -> None:
-        if frame.kind in (Kind.DISPLAY, Kind.DATA):
-            run.displayed += len(frame.payload)
+    def _kernel_frame(self, frame: Frame) -> None:
+        run = self._run
+        if run is None or frame.stream != run.stream:
+            self.aside(frame)
+        elif frame.kind in (Kind.DISPLAY, Kind.DATA):
+            run.displayed += len(frame.payload) + COST
             if run.displayed <= run.caps.display:
                 self._read_output()
                 self._link.send(frame.kind, run.stream, frame.payload)
+            elif run.stage == "running" and run.displayed > 2 * run.caps.display:
+                self._stop(run, "output_limit")
         elif frame.kind is Kind.NOTE:
-            self._kernel.acknowledge(run.stream)
+            self.keeper.kernel.acknowledge(run.stream)
         elif frame.kind is Kind.END:
             self._finish(kernel_result(parse_json(frame.payload)))
 
     def _read_output(self) -> int:
-        """Read each pipe once; the number of bytes read. What is printed outside a run belongs to none and goes."""
+        """Read each pipe of the run once; the number of bytes read."""
+        run = self._run
+        if run is None or self._output is None:
+            return 0
         count = 0
-        for fd, kind in ((self._output.stdout, Kind.STDOUT), (self._output.stderr, Kind.STDERR)):
-            try:
-                data = os.read(fd, 1 << 16)
-            except BlockingIOError:
-                continue
+        for kind, data in self._output.read():
             count += len(data)
-            run = self._run
-            if run is not None and run.stage not in ("waiting", "ready"):
-                run.output(self._link, kind, data)
-                if run.over_output_limit and run.stage == "running":
-                    self._stop(run, "output_limit")
+            run.output(self._link, kind, data)
+            if run.over_output_limit and run.stage == "running":
+                self._stop(run, "output_limit")
         return count
 
     def _drain(self) -> None:
@@ -169,65 +189,34 @@ class Cells:
 
     def died(self, pid: int, code: int) -> None:
         """A process was reaped: the kernel, the shell command that runs, or somebody's orphan."""
-        if pid == self._kernel.pid:
-            self._kernel_died(code)
-        elif self._run is not None and pid == self._run.pid:
+        if self.keeper.died(pid, code):
+            return
+        if self._run is not None and pid == self._run.pid:
             self._shell.returncode = code
             self._finish(shell_result(code))
 
     def patience(self) -> float | None:
         """How long the loop may sleep; None for as long as nothing comes."""
-        if self._run is None or self._run.stage in ("waiting", "ready"):
+        if self._command_at or self.keeper.patience() is not None:
+            return TRY_AGAIN_SECONDS
+        if self._run is None or self._run.stage == "waiting":
             return None
         return max(0.0, min(SAMPLE_SECONDS, self._run.deadline - time.monotonic()))
 
-    def _kernel_died(self, code: int) -> None:
-        was_ready = self._kernel.ready
-        self._selector.unregister(self._kernel)
-        self._kernel.close(code)
-        self._kernel_lives = False
-        self._failed_starts = 0 if was_ready else self._failed_starts + 1
+    def _kernel_died(self, code: int, was_ready: bool) -> None:
+        self.kernel_gone()
         run = self._run
         if run is not None and run.language == "python" and run.stage not in ("waiting", "ready"):
             self._finish(death(code))
-        else:
-            self._lost = self._lost or was_ready
-        kill_group(self._kernel.pid, signal.SIGKILL)
-        self.kernel_gone()
-        if self._failed_starts < KERNEL_TRIES:
-            self._start_kernel()
-        elif run is not None and run.stage == "ready":
-            run.start()
-            failed = error("InterpreterStartFailed", "the interpreter does not start; reset the sandbox")
-            self._finish({**death(code), "error": failed})
+            return
+        self._lost = self._lost or was_ready
+        if run is not None and run.stage == "ready" and self.keeper.gave_up:
+            self._no_kernel(run, code)
 
-    def _start_kernel(self) -> None:
-        try:
-            self._kernel = Kernel(self._output, self._files.root)
-        except OSError:  # no process left to have: whoever took them all goes first
-            kill_others(set(), set())
-            self._kernel = Kernel(self._output, self._files.root)
-        self._kernel_lives = True
-        self._selector.register(self._kernel, selectors.EVENT_READ, self._read_kernel)
-
-    def empty_state(self) -> int:
-        """The descriptor that variables go through, emptied."""
-        os.ftruncate(self._kernel.state_fd, 0)
-        return self._kernel.state_fd
-
-    def ask_kernel(self, kind: Kind, stream: int, payload: bytes) -> bool:
-        """Give the kernel a request that is no cell; false when none lives."""
-        if self._kernel_lives:
-            self._kernel.ask(kind, stream, payload)
-        return self._kernel_lives
-
-    def interrupt_kernel(self, stream: int) -> None:
-        """Interrupt that request."""
-        self._kernel.interrupt(stream)
-
-    def kill_kernel(self) -> None:
-        """End an interpreter that heeds nothing; another is started once it is reaped."""
-        kill_group(self._kernel.pid, signal.SIGKILL)
+    def _no_kernel(self, run: Run, code: int) -> None:
+        run.start()
+        failed = error("InterpreterStartFailed", "the interpreter does not start; reset the sandbox")
+        self._finish({**death(code), "error": failed})
 
     def interrupt(self, stream: int) -> None:
         """Stop the run of this stream, if it still runs."""
@@ -243,18 +232,20 @@ class Cells:
         run.stage, run.reason = "interrupted", reason
         run.deadline = time.monotonic() + run.grace
         if run.language == "python":
-            self._kernel.interrupt(run.stream)
+            self.keeper.interrupt(run.stream)
         else:
             kill_group(run.pid, signal.SIGINT)
 
     def tick(self) -> None:
         """Look at the clock: what ran too long is interrupted, what did not heed that is killed."""
+        self.keeper.tick()
         run = self._run
-        if self._kernel_lives:
-            self._kernel.flush()
-        if run is None or run.stage in ("waiting", "ready"):
-            return
         now = time.monotonic()
+        if run is None or run.stage == "waiting":
+            return
+        if run.stage == "ready":
+            self._look_at_start(run, now)
+            return
         if now >= run.next_sample:
             run.sample()
         if now < run.deadline:
@@ -264,16 +255,27 @@ class Cells:
         else:
             run.stage = "killed"
             run.deadline = time.monotonic() + run.grace
-            keep = set() if run.language == "python" else {self._kernel.pid}
-            kill_others(keep, {self._kernel.pid, run.pid} - {0})
+            keep = set() if run.language == "python" else self.keeper.pids
+            kill_others(keep, (self.keeper.pids | {run.pid}) - {0})
+
+    def _look_at_start(self, run: Run, now: float) -> None:
+        if now >= run.deadline:
+            self.keeper.kill()
+            self._no_kernel(run, 137)
+        elif self._command_at and now >= self._command_at:
+            self._command_at = 0.0
+            self._start(run)
 
     def _finish(self, result: dict[str, Any]) -> None:
         run = self._run
         if run is None:
             return
         if run.reason and result.get("kernel") != "lost":
-            kill_others({self._kernel.pid}, {run.pid} - {0})
+            kill_others(self.keeper.pids, {run.pid} - {0})
         self._drain()
+        if self._output is not None:
+            self._old_outputs.add(self._output)
+            self._output = None
         outcome = run.finish(self._link, {"kernel": "kept", **result}, self._files.changes())
         outcome["lost_before"], self._lost = self._lost, False
         if run.whole_fd >= 0:

@@ -140,11 +140,19 @@ class Upload:
                 os.unlink(self._part, dir_fd=self._folder)
         except OSError as error:
             self.error = str(error.strerror)
+            try:
+                os.unlink(self._part, dir_fd=self._folder)
+            except OSError:
+                pass  # the user's code took it
         os.close(self._folder)
         return self.error
 
 
 def _parts(path: str) -> list[str]:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise Refused(f"{path[:80]!r} is not a path in the workspace") from error
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or len(parts) > MAX_DEPTH + 1 or ".." in parts or "\0" in path or len(path) > 1024:
         raise Refused(f"{path[:80]!r} is not a path in the workspace")

@@ -17,6 +17,7 @@ MAX_PAYLOAD = 64 * 1024  # bytes
 _FIELDS = struct.Struct(">4sBIIQII")  # magic, kind, stream, epoch, seq, length, payload CRC
 _CRC = struct.Struct(">I")  # of the fields before it
 HEADER_SIZE = _FIELDS.size + _CRC.size
+COST = HEADER_SIZE + 128  # bytes that a frame takes beyond its payload wherever it waits: many empty ones are not free
 PADDING = bytes(HEADER_SIZE + MAX_PAYLOAD)
 """Sent before a second HELLO: it completes and spoils whatever half frame a dead host left behind."""
 

@@ -10,10 +10,8 @@ import json
 import mmap
 import os
 import signal
-import socket
 import struct
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,70 +24,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
-from .frames import Decoder, Frame, Kind, chunks, encode
-
-MAX_DISPLAY_BYTES = 8 * 1024 * 1024  # one mime body
-MAX_DISPLAYS = 30  # of one cell
-RICH = ("image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain")
-
-
-class Control:
-    """The socket to the supervisor."""
-
-    def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=fd)
-        self._decoder = Decoder()
-        self.writing = threading.RLock()  # a cell's threads display too: frames must not be mixed
-        self.stream = 0
-        self.displays = 0
-
-    def requests(self) -> Iterator[tuple[Kind, int, str]]:
-        """Kind (END: a cell), stream and text of each request, as they come; ends with the supervisor."""
-        body: list[bytes] = []
-        for frame in self._frames():
-            if frame.kind is Kind.DATA:
-                body.append(frame.payload)
-            elif frame.kind is Kind.END:
-                yield Kind.END, frame.stream, b"".join(body).decode("utf-8", "replace")
-                body = []
-            elif frame.kind in (Kind.SAVE, Kind.LOAD):
-                yield frame.kind, frame.stream, frame.payload.decode()
-
-    def _frames(self) -> Iterator[Frame]:
-        while data := self._socket.recv(1 << 16):
-            yield from self._decoder.feed(data)
-
-    def send(self, kind: Kind, value: dict[str, Any]) -> None:
-        """One frame of JSON about the cell that runs."""
-        with self.writing:
-            self._socket.sendall(encode(kind, self.stream, json.dumps(value).encode()))
-
-    def display(self, bundle: dict[str, Any]) -> None:
-        """Rich output; bodies over the limit are left out."""
-        bodies = [(mime, _as_bytes(mime, bundle[mime])) for mime in RICH if bundle.get(mime)]
-        bodies = [(mime, body) for mime, body in bodies if len(body) <= MAX_DISPLAY_BYTES]
-        self.displays += 1
-        if not bodies or self.displays > MAX_DISPLAYS or not self.stream:
-            return  # without a cell there is nobody to show it to: a thread that a cell left behind
-        with self.writing:
-            self.send(Kind.DISPLAY, {"mimes": [[mime, len(body)] for mime, body in bodies]})
-            for _, body in bodies:
-                for chunk in chunks(body):
-                    self._socket.sendall(encode(Kind.DATA, self.stream, chunk))
-        if threading.current_thread() is threading.main_thread():
-            self.send(Kind.NOTE, {"displayed": self.displays})
-            # until the supervisor has it: what is printed next goes another way and must not come first
-            next((frame for frame in self._frames() if frame.kind is Kind.ACK), None)
-
-
-def _as_bytes(mime: str, value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if mime in ("image/png", "image/jpeg"):
-        import base64
-
-        return base64.b64decode(value)
-    return str(value).encode("utf-8", "replace")
+from .control import Control
+from .frames import Kind
 
 
 class Publisher(DisplayPublisher):  # type: ignore[misc]
@@ -153,6 +89,11 @@ def _without_our_frames(text: str) -> str:
     return "\n".join(kept)
 
 
+def leave(code: Any = None) -> None:
+    """What exit and quit do: end the cell, as a script would end."""
+    raise SystemExit(code)
+
+
 def make_shell(control: Control) -> Any:
     """The one shell of this process."""
     config = Config()
@@ -163,6 +104,7 @@ def make_shell(control: Control) -> Any:
     warnings.filterwarnings("ignore", message="To exit: use 'exit'")  # words of a terminal
     shell = Shell.instance(config=config)
     shell.display_pub.control = control
+    shell.user_ns.update(exit=leave, quit=leave)  # IPython's are for a terminal
     return shell
 
 
@@ -239,14 +181,14 @@ def main(control_fd: int, interrupt_fd: int, state_fd: int) -> None:
     pid = os.getpid()
     control = Control(control_fd)
     interrupts = Interrupts(interrupt_fd)
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout, sys.stderr = control.threads.text(1), control.threads.text(2)
     shell = make_shell(control)
     sys.path.insert(0, "")
     control.send(Kind.NOTE, {"kernel": "ready"})
     for kind, stream, code in control.requests():
         control.stream, control.displays = stream, 0
         if kind is Kind.END:
+            control.take_output()
             result = run_cell(shell, interrupts, stream, code)
         else:
             result = keep_or_load(shell, interrupts, kind, stream, state_fd, code)

@@ -7,9 +7,9 @@ import os
 from collections import deque
 from typing import Any
 
-from .frames import MAX_PAYLOAD, Decoder, Frame, Kind, chunks, encode
+from .frames import COST, HEADER_SIZE, MAX_PAYLOAD, Decoder, Frame, Kind, chunks, encode
 
-KEEP_BYTES = 8 * 1024 * 1024  # unacknowledged output; past it the supervisor stops reading from the kernel
+KEEP_BYTES = 8 * 1024 * 1024  # unacknowledged output; past it downloads and tunnels wait
 
 BATCH_FRAMES = 16  # joined into one write, so that a result and its end travel together
 
@@ -88,14 +88,14 @@ class HostLink:
     def acknowledge(self, seq: int) -> None:
         """Forget every kept frame up to `seq`."""
         while self._unacked and self._unacked[0][0] <= seq:
-            self._unacked_bytes -= len(self._unacked.popleft()[1])
+            self._unacked_bytes -= len(self._unacked.popleft()[1]) - HEADER_SIZE + COST
 
     def send(self, kind: Kind, stream: int, payload: bytes = b"") -> None:
         """Queue a numbered frame; it outlives a detached host."""
         self._seq += 1
         data = encode(kind, stream, payload, epoch=self._epoch, seq=self._seq)
         self._unacked.append((self._seq, data))
-        self._unacked_bytes += len(data)
+        self._unacked_bytes += len(payload) + COST
         self._queue.append(data)
 
     def send_json(self, kind: Kind, stream: int, value: dict[str, Any]) -> None:

@@ -11,58 +11,60 @@ import socket
 import struct
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
-from .frames import MAX_PAYLOAD, Decoder, Frame, Kind, chunks, encode
+from .frames import Decoder, Frame, Kind, chunks, encode
+from .output import Output
 
 _ROOT = str(Path(__file__).resolve().parents[len(__package__.split("."))])
 _START = (
     "import sys; sys.path.insert(0, {root!r}); from {package}.kernel import main; "
     "sys.path.remove({root!r}); main({control}, {interrupt}, {state})"
 )
+MAX_QUEUED = 64  # pieces for a kernel that does not read
 _OOM_FIRST = "1000"  # the kernel dies before the supervisor does
 
 
-class Output:
-    """The pipe pair that the kernel and every shell command write to; the supervisor reads the other ends."""
-
-    def __init__(self) -> None:
-        self.stdout, self.stdout_in = os.pipe()
-        self.stderr, self.stderr_in = os.pipe()
-        os.set_blocking(self.stdout, False)
-        os.set_blocking(self.stderr, False)
-
-
 class Kernel:
-    """The kernel process: exec'ed, never only forked, so that it shares no memory with the supervisor."""
+    """The kernel process: exec'ed, never only forked, so that it shares no memory with the supervisor.
 
-    def __init__(self, output: Output, workspace: str) -> None:
+    `state_fd` is for variables on their way out or in: the kernel may write there what it likes, we only read bytes.
+    Raises OSError when no process can be had.
+    """
+
+    def __init__(self, workspace: str, state_fd: int) -> None:
         ours, theirs = socket.socketpair()
         interrupt_fd = os.memfd_create("interrupt", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(interrupt_fd, 8)
         # the kernel has it too: cut short under our mapping it would end us with SIGBUS
         fcntl.fcntl(interrupt_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self._interrupt = mmap.mmap(interrupt_fd, 8)
-        # variables on their way out or in; the kernel may write there what it likes, we only ever read bytes
-        self.state_fd = os.memfd_create("state", os.MFD_CLOEXEC)
-        fds = {"control": theirs.fileno(), "interrupt": interrupt_fd, "state": self.state_fd}
+        fds = {"control": theirs.fileno(), "interrupt": interrupt_fd, "state": state_fd}
         start = _START.format(root=_ROOT, package=__package__, **fds)
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and text
-            [sys.executable, "-P", "-c", start],
-            stdin=subprocess.DEVNULL,
-            stdout=output.stdout_in,
-            stderr=output.stderr_in,
-            pass_fds=tuple(fds.values()),
-            cwd=workspace,
-            start_new_session=True,
-        )
-        theirs.close()
-        os.close(interrupt_fd)
+        try:
+            _enterable(workspace)
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and text
+                [sys.executable, "-P", "-c", start],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # each cell brings its own
+                stderr=subprocess.DEVNULL,
+                pass_fds=tuple(fds.values()),
+                cwd=workspace,
+                start_new_session=True,
+            )
+        except OSError:
+            ours.close()
+            self._interrupt.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(interrupt_fd)
         self.pid = self._process.pid
         self.ready = False
         self._decoder = Decoder()
         self._socket = ours
-        self._sending = memoryview(b"")
+        self._sending: deque[tuple[memoryview, list[int]]] = deque()
         ours.setblocking(False)
         die_first(self.pid)
 
@@ -75,33 +77,48 @@ class Kernel:
         """Whether code waits for the socket to take it."""
         return len(self._sending) > 0
 
-    def run(self, stream: int, code: bytes) -> None:
-        """Give the kernel a cell."""
+    def run(self, stream: int, code: bytes, output: Output) -> None:
+        """Give the kernel a cell, and where it prints."""
+        fds = [os.dup(output.stdout_in), os.dup(output.stderr_in)]
+        self._sending.append((memoryview(encode(Kind.OPEN, stream)), fds))
         frames = [encode(Kind.DATA, stream, chunk) for chunk in chunks(code)]
-        self._sending = memoryview(b"".join([*frames, encode(Kind.END, stream)]))
-        self.flush()
+        self._send(b"".join([*frames, encode(Kind.END, stream)]))
 
     def ask(self, kind: Kind, stream: int, payload: bytes) -> None:
         """Give the kernel a request that is no cell."""
-        self._sending = memoryview(bytes(self._sending) + encode(kind, stream, payload))
-        self.flush()
+        self._send(encode(kind, stream, payload))
 
     def acknowledge(self, stream: int) -> None:
         """Tell the kernel that a display has arrived; not one that asks without ever reading."""
-        if len(self._sending) > MAX_PAYLOAD:
-            return
-        self._sending = memoryview(bytes(self._sending) + encode(Kind.ACK, stream))
+        if len(self._sending) < MAX_QUEUED:
+            self._send(encode(Kind.ACK, stream))
+
+    def _send(self, data: bytes) -> None:
+        self._sending.append((memoryview(data), []))
         self.flush()
 
     def flush(self) -> None:
         """Send what the socket takes."""
         try:
             while self._sending:
-                self._sending = self._sending[self._socket.send(self._sending) :]
+                data, fds = self._sending[0]
+                count = socket.send_fds(self._socket, [data], fds) if fds else self._socket.send(data)
+                for fd in fds:
+                    os.close(fd)
+                if count == len(data):
+                    self._sending.popleft()
+                else:
+                    self._sending[0] = (data[count:], [])
         except BlockingIOError:
             return
         except OSError:
-            self._sending = memoryview(b"")
+            self._forget()
+
+    def _forget(self) -> None:
+        for _, fds in self._sending:
+            for fd in fds:
+                os.close(fd)
+        self._sending.clear()
 
     def frames(self) -> list[Frame]:
         """What the kernel has sent. One that closed its end is of no use any more and is killed."""
@@ -123,13 +140,14 @@ class Kernel:
     def close(self, returncode: int) -> None:
         """Release what belonged to a kernel that was reaped."""
         self._process.returncode = returncode  # reaped by waitpid(-1): Popen must not wait for it
+        self._forget()
         self._socket.close()
         self._interrupt.close()
-        os.close(self.state_fd)
 
 
 def start_shell(code: str, output: Output, workspace: str) -> subprocess.Popen[bytes]:
     """A bash of its own session that runs `code` in the workspace."""
+    _enterable(workspace)
     process = subprocess.Popen(  # noqa: S603 - running what the user sent is the purpose
         ["bash", "-c", code],  # noqa: S607 - the container's PATH is ours
         stdin=subprocess.DEVNULL,
@@ -140,6 +158,11 @@ def start_shell(code: str, output: Output, workspace: str) -> subprocess.Popen[b
     )
     die_first(process.pid)
     return process
+
+
+def _enterable(workspace: str) -> None:
+    """The workspace as it was made: code may have taken its own right to enter it."""
+    os.chmod(workspace, 0o700)
 
 
 def die_first(pid: int) -> None:
@@ -173,20 +196,19 @@ def kill_others(keep: set[int], known: set[int]) -> None:
         except ProcessLookupError:
             return
         return
-    for _ in range(20):  # children may be forked while we look
-        others = {int(name) for name in os.listdir("/proc") if name.isdigit()} - keep - {1}
-        if not any([_kill(pid) for pid in others]):
-            return
-
-
-def _kill(pid: int) -> bool:
-    """Whether a live process was killed; a zombie does not count."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        os.kill(pid, signal.SIGKILL)
-    except (OSError, IndexError):
-        return False
-    return state != "Z"
+        os.kill(-1, signal.SIGSTOP)  # nobody forks while we look
+    except ProcessLookupError:
+        return
+    for pid in {int(name) for name in os.listdir("/proc") if name.isdigit()} - {1}:
+        _signal(pid, signal.SIGCONT if pid in keep else signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return  # it has ended
 
 
 def parse_json(payload: bytes) -> dict[str, object]:

@@ -38,9 +38,11 @@ class Run:
     timeout: float
     caps: Caps
     grace: float = 2.0  # seconds between SIGINT and SIGKILL
+    start_seconds: float = 20.0  # that an interpreter may take to start, when this waits for it
     body: list[bytes] = field(default_factory=list)
     body_bytes: int = 0
     pid: int = 0  # of a shell command
+    tries: int = 0  # to start it, that found no process
     started: float = 0.0
     stage: str = "waiting"  # -> running -> interrupted -> killed
     reason: str = ""  # why it was stopped by us

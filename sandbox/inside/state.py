@@ -53,7 +53,7 @@ class State:
         if op == "save":
             self._source = self._save()
         else:
-            self._unpacker = Unpacker(self._files, self._cells.empty_state())
+            self._unpacker = Unpacker(self._files, self._empty())
         return True
 
     def frame(self, frame: Frame) -> bool:
@@ -77,16 +77,18 @@ class State:
             "left_count": packer.left_out.count,
             "packages": installed(self._files.root),
         }
-        fd = os.dup(self._cells.empty_state())  # an interpreter that dies takes its own with it
-        try:
-            self._ask_kernel(Kind.SAVE)
-            while self._kernel_stage not in ("", "answered"):
-                yield b""
-            size = min(os.fstat(fd).st_size, int(self._request.get("all", 0)))
-            yield record({"k": "vars", "s": size})
-            yield from read_exactly(fd, size)
-        finally:
-            os.close(fd)
+        fd = self._empty()
+        self._ask_kernel(Kind.SAVE)
+        while self._kernel_stage not in ("", "answered"):
+            yield b""
+        size = min(os.fstat(fd).st_size, int(self._request.get("all", 0)))
+        yield record({"k": "vars", "s": size})
+        yield from read_exactly(fd, size)
+
+    def _empty(self) -> int:
+        fd = self._cells.keeper.state_fd
+        os.ftruncate(fd, 0)
+        return fd
 
     def _restore(self, unpacker: Unpacker, frame: Frame) -> None:
         try:
@@ -104,7 +106,7 @@ class State:
 
     def _ask_kernel(self, kind: Kind) -> None:
         limits = {name: self._request.get(name) for name in ("each", "all", "seconds", "cwd")}
-        self._kernel_stage = "asked" if self._cells.ask_kernel(kind, self._stream, json.dumps(limits).encode()) else ""
+        self._kernel_stage = "asked" if self._cells.keeper.ask(kind, self._stream, json.dumps(limits).encode()) else ""
         self._deadline = time.monotonic() + float(self._request.get("seconds") or 5.0)
         if not self._kernel_stage:
             self._summary["variables"] = {"kept": [], "lost": [["all", "the interpreter is not running"]]}
@@ -137,10 +139,10 @@ class State:
         if self._kernel_stage == "asked":
             self._kernel_stage = "interrupted"
             self._deadline = time.monotonic() + GRACE
-            self._cells.interrupt_kernel(self._stream)
+            self._cells.keeper.interrupt(self._stream)
             return
         self._deadline += GRACE
-        self._cells.kill_kernel()
+        self._cells.keeper.kill()
 
     def pump(self) -> None:
         """Send what may be sent."""
