@@ -25,21 +25,13 @@ from bot.errors import AlreadyRunning
 from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.ports import Agent, Platform
-from bot.settings import Settings, build_environment
+from bot.sandbox_setup import make_engine, make_reach, make_service, make_snapshots
+from bot.settings import Settings
 from bot.stops import Stops
 from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlRecords, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
-from sandbox.admission import AdmissionSettings
-from sandbox.blobs import Blobs
-from sandbox.contract import Engine
-from sandbox.engine import DockerEngine
-from sandbox.image_build import ImageSource
-from sandbox.limits import MIB, Limits
-from sandbox.pool import PoolSettings
-from sandbox.reaper import DAY, LifeSettings
-from sandbox.records import Records
-from sandbox.service import OnExit, SandboxService, ServiceSettings
-from sandbox.snapshot import SnapshotLimits, Snapshots
+from sandbox.limits import MIB
+from sandbox.service import OnExit
 
 log = structlog.get_logger()
 
@@ -103,6 +95,7 @@ class App:
             on_exit=self._on_exit,
             records=SqlRecords(database),
             snapshots=make_snapshots(settings),
+            reach=await make_reach(settings, engine),
         )
         self._sandboxes = await self._stack.enter_async_context(service)
         self._artifacts = artifacts
@@ -149,70 +142,6 @@ class App:
         """Close everything in reverse order; turns that run, and their cells, are left for the next start."""
         self._sandboxes.leave_running()
         await self._stack.aclose()
-
-
-def make_engine(settings: Settings, *, instance: str) -> DockerEngine:
-    """The Docker engine with the configured image."""
-    return DockerEngine(image=settings.image or image_source(settings).tag, instance=instance)
-
-
-def make_service(
-    settings: Settings,
-    engine: Engine,
-    *,
-    on_exit: OnExit = "remove",
-    records: Records | None = None,
-    snapshots: Snapshots | None = None,
-) -> SandboxService:
-    """The sandbox service with the configured bounds; without records and snapshots nothing outlives it."""
-    limits = Limits(
-        memory_mib=settings.memory_mib,
-        cpus=settings.cpus,
-        workspace_mib=settings.workspace_mib,
-        timeout_seconds=settings.cell_timeout_seconds,
-    )
-    return SandboxService(
-        engine, limits=limits, settings=service_settings(settings, on_exit), records=records, snapshots=snapshots
-    )
-
-
-def service_settings(settings: Settings, on_exit: OnExit) -> ServiceSettings:
-    """The service's slice of the settings. A process that ends with its answer makes no sandboxes ahead."""
-    warm = settings.warm_most if on_exit == "leave" else 0
-    return ServiceSettings(
-        admission=AdmissionSettings(
-            sandboxes=settings.max_sandboxes,
-            memory_mib=settings.sandbox_memory_mib,
-            wait_seconds=settings.sandbox_wait_seconds,
-        ),
-        pool=PoolSettings(
-            least=min(settings.warm_least, warm),
-            most=warm,
-            imports=tuple(settings.warm_imports.replace(",", " ").split()),
-        ),
-        life=LifeSettings(
-            pause_seconds=settings.idle_pause_seconds,
-            save_seconds=settings.idle_save_seconds,
-            retention_seconds=settings.retention_days * DAY,
-            save_give_up_seconds=settings.save_give_up_hours * 3600,
-            owner_mib=settings.save_workspace_mib,
-            all_mib=settings.save_all_mib,
-        ),
-        on_exit=on_exit,
-    )
-
-
-def make_snapshots(settings: Settings) -> Snapshots:
-    """Where the state of idle sandboxes is kept, and how much of it."""
-    blobs = Blobs.at(settings.blobs_url or str(settings.folder / "state"))
-    return Snapshots(
-        blobs, SnapshotLimits(files_mib=settings.save_files_mib, variables_mib=settings.save_variables_mib)
-    )
-
-
-def image_source(settings: Settings) -> ImageSource:
-    """What the sandbox image is built from."""
-    return ImageSource(base=settings.base_image, environment=build_environment())
 
 
 def make_agent(settings: Settings) -> Agent:

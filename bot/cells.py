@@ -15,8 +15,8 @@ from bot.ports import Artifacts, Emit, Steps, Stop, Turns
 from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words, valid_text
 from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
 from sandbox.errors import FileRefused, SandboxGone
-from sandbox.lease import Lease
 from sandbox.languages import canonical_language
+from sandbox.lease import Lease
 
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
 INTERRUPT_AGAIN_SECONDS = 0.2

@@ -17,10 +17,11 @@ from rich.console import Console
 from adapters.terminal import TerminalPlatform
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.inbound import message
-from bot.app import App, Parts, image_source, make_engine, make_service, utc_now
+from bot.app import App, Parts, utc_now
 from bot.codec import reply_to_json
 from bot.errors import Refused
 from bot.model import Artifact, Reply
+from bot.sandbox_setup import image_source, make_engine, make_reach, make_service
 from bot.settings import Settings
 from bot.text import file_name, printable
 from sandbox import Cut, Display, Outcome, Output, RunEvent, Waiting
@@ -160,7 +161,8 @@ async def execute(settings: Settings, code: str, language: str, say: Say) -> int
     await have_image(settings, say)
     engine = make_engine(settings, instance=process_instance())
     try:
-        async with make_service(settings, engine) as service, service.lease("exec") as lease:
+        reach = await make_reach(settings, engine)
+        async with make_service(settings, engine, reach=reach) as service, service.lease("exec") as lease:
             return await _pass_on(lease.run(code, language), say)
     finally:
         await engine.aclose()

@@ -14,7 +14,8 @@ import httpx
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.app import NO_KEY, make_engine
+from bot.app import NO_KEY
+from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from bot.store import Database
 from sandbox import SandboxError

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from bot.app import container_instance, locked, make_engine, utc_now
+from bot.app import container_instance, locked, utc_now
 from bot.errors import AlreadyRunning
+from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from bot.store import Database, SqlRecords
 from bot.text import printable, size_words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     save_all_mib: Annotated[int, Field(ge=1)] = 51_200
     save_give_up_hours: Annotated[float, Field(ge=0)] = 24.0
     blobs_url: str | None = None
+
+    # the network of sandboxes
+    network: Literal["off", "packages", "allowlist"] = "off"
+    egress_hosts: str = ""
+    egress_trusted: str = ""
+    egress_proxy: str | None = None
 
     # engine-guard
     guard_socket: Path = Path("/run/threadbox/engine.sock")

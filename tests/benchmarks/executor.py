@@ -1,121 +1,112 @@
-"""make bench: our executor beside AutoGen's, in one run, on the same image: a table, and bench.json."""
+"""make bench: Threadbox beside AutoGen's executor and llm-sandbox, on the same image in one run.
+
+Prints a table, and writes bench.json and bench.svg beside this file.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autogen_core import CancellationToken
-from autogen_core.code_executor import CodeBlock, CodeExecutor
-from autogen_ext.code_executors.docker import DockerCommandLineCodeExecutor
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.autogen import SandboxCodeExecutor
-from sandbox.engine import connect
 from sandbox.image_build import ImageSource
+from tests.benchmarks.life import measure_life
+from tests.benchmarks.peers import ROUNDS, STAGES, Times, as_root, measure_peers
+from tests.benchmarks.timing import summary
 
-ROUNDS = 8  # containers of each kind
-CELLS = 25  # cells on each live container
-STAGES = ("start", "first_cell", "live_cell", "stop")
-BLOCK = [CodeBlock(code="print(6*7)", language="python")]
-
-
-async def timed(work: Callable[[], Awaitable[Any]]) -> float:
-    """Milliseconds that `work` took."""
-    started = time.perf_counter()
-    await work()
-    return (time.perf_counter() - started) * 1000
-
-
-async def one_round(executor: CodeExecutor, times: dict[str, list[float]]) -> None:
-    async def cell() -> None:
-        result = await executor.execute_code_blocks(BLOCK, CancellationToken())
-        if result.output.strip() != "42":
-            raise RuntimeError(f"wrong answer: {result}")
-
-    times["start"].append(await timed(executor.start))
-    times["first_cell"].append(await timed(cell))
-    for _ in range(CELLS):
-        times["live_cell"].append(await timed(cell))
-    times["stop"].append(await timed(executor.stop))
+FOLDER = Path(__file__).parent
+BARS = {
+    "new thread, warm": ("p50", 20, 8),
+    "release until gone": ("p95", 150, 90),
+    "50 threads at once, cell": ("p99", 100, 50),
+    "loop held under that load": ("max", 100, 50),
+    "unpause": ("p95", 50, 50),
+    "restore": ("p50", 1500, 500),
+    "first plot": ("p50", 1200, 600),
+}
+"""Which figure counts, its bar and its goal, in ms."""
 
 
-def percentile(values: list[float], fraction: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, round(fraction * (len(ordered) - 1)))]
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    return {
-        "n": len(values),
-        "p50_ms": round(statistics.median(values), 3),
-        "p99_ms": round(percentile(values, 0.99), 3),
-    }
-
-
-def as_root(image: str) -> str:
-    """The same image with root as its user: AutoGen mounts a folder that only root may read."""
-    client = connect()
-    client.images.build(fileobj=io.BytesIO(f"FROM {image}\nUSER root\n".encode()), tag="threadbox-bench:root", rm=True)
-    client.close()
-    return "threadbox-bench:root"
-
-
-async def measure(image: str, peer_image: str) -> dict[str, dict[str, list[float]]]:
-    """Times of both, one round of each in turn, so that a slow minute of the machine meets both."""
-    times: dict[str, dict[str, list[float]]] = {
-        name: {stage: [] for stage in STAGES} for name in ("autogen", "threadbox")
-    }
-    for _ in range(ROUNDS):
-        await one_round(DockerCommandLineCodeExecutor(image=peer_image), times["autogen"])
-        await one_round(SandboxCodeExecutor(image=image), times["threadbox"])
-    return times
-
-
-def report(times: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    figures = {name: {stage: summary(values) for stage, values in stages.items()} for name, stages in times.items()}
+def report(peers: dict[str, Times], life: dict[str, Any]) -> dict[str, Any]:
+    figures = {name: {stage: summary(values) for stage, values in stages.items()} for name, stages in peers.items()}
+    ours = figures["Threadbox"]
     ratios = {
-        stage: {
-            key: round(figures["autogen"][stage][key] / figures["threadbox"][stage][key], 1)
-            for key in ("p50_ms", "p99_ms")
+        name: {
+            stage: {key: round(figures[name][stage][key] / ours[stage][key], 1) for key in ("p50", "p99")}
+            for stage in STAGES
         }
-        for stage in STAGES
+        for name in figures
+        if name != "Threadbox"
     }
+    theirs = [start + cell for start, cell in zip(*(peers["AutoGen"][stage] for stage in STAGES[:2]), strict=True)]
+    cold = round(summary(theirs)["p50"] / life["new thread, cold"]["p50"], 2)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}",
         "rounds": ROUNDS,
-        "figures": figures,
+        "peers_ms": figures,
         "ratios": ratios,
+        "life_ms": life,
+        "cold_start_and_first_cell_against_autogen": cold,
     }
 
 
-def show(result: dict[str, Any]) -> None:
-    table = Table(title=f"{result['machine']}, {result['date']}, {result['rounds']} containers each")
-    for heading in ("", "AutoGen p50", "p99", "Threadbox p50", "p99", "ratio p50", "p99"):
-        table.add_column(heading, justify="right" if heading else "left")
+def peers_table(result: dict[str, Any]) -> Table:
+    table = Table(title=f"print(6*7) in milliseconds, p50 / p99, {result['rounds']} containers each")
+    table.add_column("")
+    for name in result["peers_ms"]:
+        table.add_column(name, justify="right")
+    for name in result["ratios"]:
+        table.add_column(f"{name} / Threadbox", justify="right")
     for stage in STAGES:
-        theirs, ours = result["figures"]["autogen"][stage], result["figures"]["threadbox"][stage]
-        cells = [f"{side[key]:,.1f} ms" for side in (theirs, ours) for key in ("p50_ms", "p99_ms")]
-        table.add_row(stage, *cells, *(f"{value}x" for value in result["ratios"][stage].values()))
-    Console().print(table)
+        cells = [f"{of[stage]['p50']:,.1f} / {of[stage]['p99']:,.1f}" for of in result["peers_ms"].values()]
+        ratios = [f"{of[stage]['p50']:g}x / {of[stage]['p99']:g}x" for of in result["ratios"].values()]
+        table.add_row(stage, *cells, *ratios)
+    return table
+
+
+def life_table(result: dict[str, Any]) -> Table:
+    table = Table(title="The life of a thread, in milliseconds where nothing else is said")
+    for name in ("", "p50", "p95", "p99", "bar", "goal", "reached"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, figures in result["life_ms"].items():
+        if "p50" not in figures:
+            table.add_row(
+                name, f"{figures['all_mb']} MB", "", "", "45 MB", "35 MB", _reached(figures["all_mb"], 45, 35)
+            )
+            continue
+        key, bar, goal = BARS.get(name, ("", 0, 0))
+        known = (f"{key} {bar}", f"{key} {goal}", _reached(figures[key], bar, goal)) if key else ("", "", "")
+        table.add_row(name, *(f"{figures[column]:,.1f}" for column in ("p50", "p95", "p99")), *known)
+    cold = result["cold_start_and_first_cell_against_autogen"]
+    table.add_row("cold, against AutoGen's start and first cell", f"{cold}x", "", "", "1.5x", "1.2x", "")
+    return table
+
+
+def _reached(value: float, bar: float, goal: float) -> str:
+    return "goal" if value <= goal else "bar" if value <= bar else "no"
+
+
+async def measure(image: str) -> dict[str, Any]:
+    peers = await measure_peers(image, as_root(image))
+    return report(peers, await measure_life(image))
 
 
 def main() -> None:
-    image = ImageSource(environment=os.environ).tag
-    result = report(asyncio.run(measure(image, as_root(image))))
-    Path("bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    show(result)
+    result = asyncio.run(measure(ImageSource(environment=os.environ).tag))
+    (FOLDER / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    console = Console(record=True, width=130)
+    console.print(f"{result['machine']}, {result['date']}")
+    console.print(peers_table(result))
+    console.print(life_table(result))
+    console.save_svg(str(FOLDER / "bench.svg"), title="make bench")
 
 
 if __name__ == "__main__":

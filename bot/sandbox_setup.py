@@ -1,0 +1,136 @@
+"""The bot's sandboxes, made from its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from bot.errors import ConfigurationError
+from bot.settings import Settings, build_environment
+from sandbox.admission import AdmissionSettings
+from sandbox.blobs import Blobs
+from sandbox.contract import Engine
+from sandbox.egress import HTTPS, EgressSettings, Network
+from sandbox.engine import DockerEngine
+from sandbox.image_build import ImageSource
+from sandbox.limits import Limits
+from sandbox.package_index import index_hosts
+from sandbox.pool import PoolSettings
+from sandbox.reaper import DAY, LifeSettings
+from sandbox.records import Records
+from sandbox.service import OnExit, SandboxService, ServiceSettings
+from sandbox.snapshot import SnapshotLimits, Snapshots
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What sandboxes may reach, and the bounds on it."""
+
+    network: Network
+    egress: EgressSettings
+
+
+def make_engine(settings: Settings, *, instance: str) -> DockerEngine:
+    """The Docker engine with the configured image."""
+    return DockerEngine(image=settings.image or image_source(settings).tag, instance=instance)
+
+
+def make_service(
+    settings: Settings,
+    engine: Engine,
+    *,
+    on_exit: OnExit = "remove",
+    records: Records | None = None,
+    snapshots: Snapshots | None = None,
+    reach: Reach | None = None,
+) -> SandboxService:
+    """The sandbox service with the configured bounds; without records and snapshots nothing outlives it."""
+    limits = Limits(
+        memory_mib=settings.memory_mib,
+        cpus=settings.cpus,
+        workspace_mib=settings.workspace_mib,
+        timeout_seconds=settings.cell_timeout_seconds,
+    )
+    return SandboxService(
+        engine,
+        limits=limits,
+        settings=service_settings(settings, on_exit),
+        records=records,
+        snapshots=snapshots,
+        network=reach.network if reach else None,
+        egress=reach.egress if reach else None,
+    )
+
+
+def service_settings(settings: Settings, on_exit: OnExit) -> ServiceSettings:
+    """The service's slice of the settings. A process that ends with its answer makes no sandboxes ahead."""
+    warm = settings.warm_most if on_exit == "leave" else 0
+    return ServiceSettings(
+        admission=AdmissionSettings(
+            sandboxes=settings.max_sandboxes,
+            memory_mib=settings.sandbox_memory_mib,
+            wait_seconds=settings.sandbox_wait_seconds,
+        ),
+        pool=PoolSettings(
+            least=min(settings.warm_least, warm),
+            most=warm,
+            imports=tuple(settings.warm_imports.replace(",", " ").split()),
+        ),
+        life=LifeSettings(
+            pause_seconds=settings.idle_pause_seconds,
+            save_seconds=settings.idle_save_seconds,
+            retention_seconds=settings.retention_days * DAY,
+            save_give_up_seconds=settings.save_give_up_hours * 3600,
+            owner_mib=settings.save_workspace_mib,
+            all_mib=settings.save_all_mib,
+        ),
+        on_exit=on_exit,
+    )
+
+
+def make_snapshots(settings: Settings) -> Snapshots:
+    """Where the state of idle sandboxes is kept, and how much of it."""
+    blobs = Blobs.at(settings.blobs_url or str(settings.folder / "state"))
+    return Snapshots(
+        blobs, SnapshotLimits(files_mib=settings.save_files_mib, variables_mib=settings.save_variables_mib)
+    )
+
+
+def image_source(settings: Settings) -> ImageSource:
+    """What the sandbox image is built from."""
+    return ImageSource(base=settings.base_image, environment=build_environment())
+
+
+async def make_reach(settings: Settings, engine: Engine) -> Reach:
+    """The network that the settings allow. Raises ConfigurationError, SandboxError.
+
+    In mode `packages` pip in the image is asked for its index, which the operator configured: its hosts are entered
+    among the trusted ones, and shown with the addresses they have.
+    """
+    hosts = set(_words(settings.egress_hosts))
+    trusted = {_host_port(word) for word in _words(settings.egress_trusted)}
+    if settings.network == "packages":
+        for found in await index_hosts(engine):
+            hosts.add(found.host)
+            trusted.add((found.host, found.port))
+            log.info("egress.index", host=found.host, addresses=found.addresses, public=found.is_public)
+    if settings.network == "allowlist" and not hosts:
+        raise ConfigurationError("THREADBOX_NETWORK is allowlist: THREADBOX_EGRESS_HOSTS must name a host.")
+    egress = EgressSettings(trusted=frozenset(trusted), proxy=settings.egress_proxy)
+    return Reach(network=Network(mode=settings.network, hosts=frozenset(hosts)), egress=egress)
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in text.replace(",", " ").split()]
+
+
+def _host_port(word: str) -> tuple[str, int]:
+    host, colon, port = word.rpartition(":")
+    if not colon:
+        return word, HTTPS
+    if not port.isdigit():
+        raise ConfigurationError(f"THREADBOX_EGRESS_TRUSTED: {word} is not host:port.")
+    return host, int(port)
