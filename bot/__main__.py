@@ -80,6 +80,34 @@ def engine_guard() -> None:
     _go(lambda settings: serve(settings, _say_line), serves=True)
 
 
+images = typer.Typer(no_args_is_help=True, help="The image that sandboxes are made from.")
+app.add_typer(images, name="image")
+
+
+@images.command("build")
+def build_image() -> None:
+    """Build the image if it is not there."""
+    from bot.images import build
+
+    _go(lambda settings: build(settings, _say_line))
+
+
+@images.command("update")
+def update_image() -> None:
+    """Build it again on the newest base, say what changed in it, and remove old images."""
+    from bot.images import update
+
+    _go(lambda settings: update(settings, _say_line))
+
+
+@images.command("list")
+def list_images() -> None:
+    """Show the images; * marks the one that new sandboxes are made from."""
+    from bot.images import show
+
+    _go(lambda settings: show(settings, Console(highlight=False)))
+
+
 sandboxes = typer.Typer(no_args_is_help=True, help="The threads that have a sandbox, and what it uses.")
 app.add_typer(sandboxes, name="sandboxes")
 

@@ -26,6 +26,7 @@ from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.ports import Agent, Platform
 from bot.sandbox_setup import make_engine, make_reach, make_service, make_snapshots
+from bot.secrets import Redactor
 from bot.settings import Settings
 from bot.stops import Stops
 from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlRecords, SqlTurns
@@ -66,6 +67,7 @@ class App:
         self._on_exit = on_exit
         self._stack = AsyncExitStack()
         self._stops = Stops()
+        self._redactor = Redactor(settings.secrets)
         self.parts: Parts
 
     async def __aenter__(self) -> Self:
@@ -86,7 +88,7 @@ class App:
         self._stack.push_async_callback(database.aclose)
         self._turns = SqlTurns(database, utc_now)
         self._outbox = SqlOutbox(database)
-        artifacts = BlobArtifacts(database, folder / "artifacts", utc_now)
+        artifacts = BlobArtifacts(database, folder / "artifacts", utc_now, self._redactor)
         engine = make_engine(settings, instance=container_instance(folder))
         self._stack.push_async_callback(engine.aclose)
         service = make_service(
@@ -122,6 +124,7 @@ class App:
             platforms=platforms,
             stops=self._stops,
             limits=turn_limits(self._settings),
+            redactor=self._redactor,
         )
         for platform in platforms.values():
             if not platform.outlives_us:

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 
 from bot.model import Artifact
 from bot.ports import Clock
+from bot.secrets import Redactor
 from bot.store.database import Database
 from bot.store.schema import artifacts
 
@@ -20,13 +21,16 @@ _ID = re.compile(r"[A-Za-z0-9_-]{20,48}")
 class BlobArtifacts:
     """The Artifacts port. Ids are random: who has one may read the bytes."""
 
-    def __init__(self, database: Database, folder: Path, clock: Clock) -> None:
+    def __init__(self, database: Database, folder: Path, clock: Clock, redactor: Redactor) -> None:
         self._database = database
         self._store = LocalStore(str(folder), mkdir=True)
         self._clock = clock
+        self._redactor = redactor
 
     async def save(self, turn_id: str | None, name: str, mime: str, data: bytes) -> Artifact:
         """See bot.ports.Artifacts."""
+        if turn_id is not None:  # what a person sent is theirs
+            data = self._redactor.data(data)
         artifact = Artifact(id=secrets.token_urlsafe(24), name=name, mime=mime, size=len(data))
         await self._store.put_async(artifact.id, data)
         row = {"id": artifact.id, "turn_id": turn_id, "name": name, "mime": mime, "size": len(data)}

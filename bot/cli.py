@@ -27,6 +27,7 @@ from bot.text import file_name, printable
 from sandbox import Cut, Display, Outcome, Output, RunEvent, Waiting
 from sandbox.host_files import write_inside
 from sandbox.image_build import ensure_image
+from sandbox.image_store import check_image
 from sandbox.instances import process_instance
 
 Say = Callable[[str], None]
@@ -44,6 +45,12 @@ async def have_image(settings: Settings, say: Say) -> None:
     """Build the sandbox image if it is not there. Raises SandboxError."""
     if settings.image is None:
         await asyncio.to_thread(ensure_image, image_source(settings), say)
+    else:
+        engine = make_engine(settings, instance=process_instance())
+        try:
+            await check_image(engine, settings.image)
+        finally:
+            await engine.aclose()
 
 
 async def serve(settings: Settings, say: Say) -> int:

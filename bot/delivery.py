@@ -14,6 +14,7 @@ import structlog
 
 from bot.model import Reply, ThreadKey
 from bot.ports import Outbox, Platform
+from bot.secrets import Redactor
 
 log = structlog.get_logger()
 
@@ -24,8 +25,9 @@ FIRST_RETRY_SECONDS = 0.2  # doubled each time
 class TurnDelivery:
     """The replies of one turn, delivered in part order by one task; newer content replaces what waits."""
 
-    def __init__(self, outbox: Outbox, platform: Platform, key: ThreadKey) -> None:
+    def __init__(self, outbox: Outbox, platform: Platform, key: ThreadKey, redactor: Redactor) -> None:
         self._outbox = outbox
+        self._redactor = redactor
         self._platform = platform
         self._key = key
         self._waiting: dict[int, Reply] = {}
@@ -42,7 +44,7 @@ class TurnDelivery:
     def push(self, replies: list[Reply]) -> None:
         """Take new or changed replies; returns at once."""
         for reply in replies:
-            self._waiting[reply.part] = reply
+            self._waiting[reply.part] = self._redactor.reply(reply)
         if replies:
             self._wake.set()
 
@@ -100,9 +102,11 @@ class TurnDelivery:
 
 
 @contextlib.asynccontextmanager
-async def delivering(outbox: Outbox, platform: Platform, key: ThreadKey, turn_id: str) -> AsyncIterator[TurnDelivery]:
+async def delivering(
+    outbox: Outbox, platform: Platform, key: ThreadKey, turn_id: str, redactor: Redactor
+) -> AsyncIterator[TurnDelivery]:
     """Deliver beside the block; leaving it waits until everything is posted."""
-    delivery = TurnDelivery(outbox, platform, key)
+    delivery = TurnDelivery(outbox, platform, key, redactor)
     await delivery.recall(turn_id)
     async with asyncio.TaskGroup() as group:
         group.create_task(delivery.run(), name=f"delivery-{turn_id}")

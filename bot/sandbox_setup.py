@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import structlog
@@ -23,6 +24,8 @@ from sandbox.service import OnExit, SandboxService, ServiceSettings
 from sandbox.snapshot import SnapshotLimits, Snapshots
 
 log = structlog.get_logger()
+
+_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+*_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,16 @@ def make_snapshots(settings: Settings) -> Snapshots:
 
 def image_source(settings: Settings) -> ImageSource:
     """What the sandbox image is built from."""
-    return ImageSource(base=settings.base_image, environment=build_environment())
+    return ImageSource(base=settings.base_image, packages=extra_packages(settings), environment=build_environment())
+
+
+def extra_packages(settings: Settings) -> tuple[str, ...]:
+    """Requirements for the image. Raises ConfigurationError for one without a version."""
+    words = tuple(settings.image_packages.replace(",", " ").split())
+    for word in words:
+        if _PINNED.fullmatch(word) is None:
+            raise ConfigurationError(f"THREADBOX_IMAGE_PACKAGES: {word} is not name==version.")
+    return words
 
 
 async def make_reach(settings: Settings, engine: Engine) -> Reach:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     base_image: str = DEFAULT_BASE
     image: str | None = None
+    image_packages: str = ""
 
     # the web chat
     web_host: str = "127.0.0.1"
@@ -96,6 +98,13 @@ class Settings(BaseSettings):
     def has_model(self) -> bool:
         """Whether a model can be asked; without one code blocks run as they are."""
         return self.openai_api_key is not None or self.openai_base_url is not None
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be said in a chat."""
+        kept = [value.get_secret_value() for value in (self.openai_api_key, self.web_token) if value is not None]
+        urls = [urlsplit(url).password for url in (self.database_url, self.egress_proxy) if url]
+        return [*kept, *(password for password in urls if password)]
 
     @property
     def folder(self) -> Path:

@@ -16,6 +16,7 @@ from bot.errors import BotError, Stopped
 from bot.model import ENDED, Ended, Json, Request, Said, Turn, TurnEvent, TurnStatus
 from bot.ports import Agent, Artifacts, Emit, Outbox, Platform, Sign, Steps, Stop, Turns
 from bot.render import Transcript
+from bot.secrets import Redactor
 from bot.stops import Stops
 from bot.text import file_name
 from sandbox import SandboxError
@@ -51,6 +52,7 @@ class TurnRunner:
         platforms: Mapping[str, Platform],
         stops: Stops,
         limits: TurnLimits,
+        redactor: Redactor,
     ) -> None:
         self._turns = turns
         self._outbox = outbox
@@ -60,6 +62,7 @@ class TurnRunner:
         self._platforms = platforms
         self._stops = stops
         self._limits = limits
+        self._redactor = redactor
 
     async def run(self, turn_id: str, steps: Steps) -> TurnStatus:
         """Answer the turn's message; how it ended. Cancelling leaves it to be taken up again."""
@@ -82,7 +85,7 @@ class TurnRunner:
     async def _run(self, turn: Turn, platform: Platform, steps: Steps, stop: Stop) -> TurnStatus:
         await self._turns.start(turn.id)
         await self._sign(platform, turn, "working")
-        async with delivering(self._outbox, platform, turn.key, turn.id) as delivery:
+        async with delivering(self._outbox, platform, turn.key, turn.id, self._redactor) as delivery:
             status, memory = await self._answer(turn, platform, steps, delivery, stop)
         await self._turns.finish(turn.id, status, memory)
         await self._sign(platform, turn, SIGNS[status])

@@ -28,6 +28,8 @@ from sandbox.sandbox import Sandbox
 
 log = structlog.get_logger()
 
+FILENAME = "# filename:"
+
 
 class SandboxCodeExecutorConfig(BaseModel):
     """The component configuration: the constructor's arguments."""
@@ -139,6 +141,10 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
     async def _run_blocks(self, blocks: list[CodeBlock]) -> CodeResult:
         parts: list[str] = []
         for block in blocks:
+            try:
+                await self._save_named(block.code)
+            except FileRefused as error:
+                return CodeResult(exit_code=1, output=f"{''.join(parts)}Filename is not in the workspace ({error})")
             text, exit_code = await self._run_block(block)
             parts.append(text)
             if exit_code != 0:
@@ -166,6 +172,12 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         except UnsupportedLanguage as error:
             return str(error), 1
         raise AssertionError("a run ends with an Outcome")
+
+    async def _save_named(self, code: str) -> None:
+        """A first line `# filename: NAME` keeps the block as that file too, as AutoGen's executors do."""
+        first, _, _ = code.partition("\n")
+        if first.startswith(FILENAME) and self._sandbox is not None:
+            await self._sandbox.put_file(first.removeprefix(FILENAME).strip(), code.encode("utf-8", "replace"))
 
     async def _copy_in(self, sandbox: Sandbox) -> None:
         if self._config.work_dir is None:

@@ -47,6 +47,7 @@ class Channel:
         self.nonce = nonce
         self._seen = seen
         self._unacknowledged = 0
+        self._waiting: list[bytes] = []
         self._decoder = Decoder()
         self._streams: dict[int, Stream] = {}
         self._next_stream = 1
@@ -93,20 +94,32 @@ class Channel:
 
     async def drain(self) -> None:
         """See tunnels.Sender."""
+        self._flush()
         await self._wire.drain()
 
     def close(self) -> None:
         """Detach; streams still open end with SandboxGone."""
+        self._flush()
         self._wire.close()
         self._ended()
 
     def _send(self, kind: Kind, stream: int, payload: bytes = b"") -> None:
-        self._wire.write(encode(kind, stream, payload, epoch=self.epoch))
+        if not self._waiting:
+            # frames of one moment go as one write: each is a wake-up of the engine, of its shim and of the supervisor
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append(encode(kind, stream, payload, epoch=self.epoch))
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._wire.write(b"".join(waiting))
 
     async def _send_body(self, stream: int, data: bytes) -> None:
-        for chunk in chunks(data):
+        pieces = chunks(data)
+        for number, chunk in enumerate(pieces):
             self._send(Kind.DATA, stream, chunk)
-            await self._wire.drain()
+            if number < len(pieces) - 1:
+                await self.drain()
 
     def _received(self, data: bytes) -> None:
         for frame in self._decoder.feed(data):

@@ -26,6 +26,7 @@ from sandbox.spec import container_spec
 from sandbox.wire import DockerWire
 
 T = TypeVar("T")
+PAUSE_SECONDS = 2.0  # for the engine to agree with itself on whether a container is paused
 
 
 class DockerEngine:
@@ -179,12 +180,22 @@ def _remove(client: docker.DockerClient, container_id: str) -> None:
 
 
 def _unless_done(client: docker.DockerClient, verb: str, container_id: str) -> None:
-    try:
-        getattr(client.api, verb)(container_id)
-    except APIError as error:
-        # "already paused" and "not paused" are 409 or 500, by the engine's version; any other refusal is one
-        if "paused" not in str(error.explanation):
-            raise
+    until = time.monotonic() + PAUSE_SECONDS
+    while True:
+        try:
+            getattr(client.api, verb)(container_id)
+            return
+        except APIError as error:
+            # "already paused" and "not paused" are 409 or 500, by the engine's version; any other refusal is one
+            if "paused" not in str(error.explanation):
+                raise
+            # right after a pause the engine may say "not paused" of a container that is
+            state = client.api.inspect_container(container_id)["State"]
+            if bool(state["Paused"]) == (verb == "pause"):
+                return
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.02)
 
 
 def _wait_until_gone(client: docker.DockerClient, container_id: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, ImageNotFound
 
+from sandbox.contract import LABEL
 from sandbox.engine import connect, translated_errors
 from sandbox.errors import ImageBuildFailed
 
@@ -37,6 +38,8 @@ class ImageSource:
     """What goes into the image; `environment` is the operator's (CA bundle, proxies, index)."""
 
     base: str = DEFAULT_BASE
+    packages: tuple[str, ...] = ()
+    """Requirements of the operator's, beyond ours; name==version, since an image is to be the same tomorrow."""
     environment: Mapping[str, str]
 
     def files(self) -> dict[str, bytes]:
@@ -46,6 +49,7 @@ class ImageSource:
         for entry in root.joinpath("inside").iterdir():
             if entry.name.endswith(".py"):
                 files[f"inside/{entry.name}"] = entry.read_bytes()
+        files["extra.txt"] = "".join(f"{line}\n" for line in self.packages).encode()
         files["ca.pem"] = self._ca_bundle()
         return files
 
@@ -73,10 +77,15 @@ def ensure_image(source: ImageSource, say: Say, *, base_url: str | None = None) 
             try:
                 client.images.get(source.tag)
             except ImageNotFound:
-                _build(client, source, _ensure_base(client, source.base, say), say)
+                build_image(client, source, say)
             return source.tag
     finally:
         client.close()
+
+
+def build_image(client: docker.DockerClient, source: ImageSource, say: Say) -> None:
+    """Build it, whether or not it is there. Raises ImageBuildFailed."""
+    _build(client, source, _ensure_base(client, source.base, say), say)
 
 
 def _ensure_base(client: docker.DockerClient, base: str, say: Say) -> str:
@@ -122,6 +131,7 @@ def _make_standin(client: docker.DockerClient, say: Say) -> str:
 
 def _build(client: docker.DockerClient, source: ImageSource, base: str, say: Say) -> None:
     arguments = {"BASE": base}
+    labels = {f"{LABEL}.base": base, f"{LABEL}.base-id": str(client.images.get(base).id)}
     arguments |= {name: source.environment[name] for name in BUILD_ARGUMENTS if source.environment.get(name)}
     last: list[str] = []
     for event in client.api.build(
@@ -129,6 +139,7 @@ def _build(client: docker.DockerClient, source: ImageSource, base: str, say: Say
         custom_context=True,
         tag=source.tag,
         buildargs=arguments,
+        labels=labels,
         network_mode="host",  # the engine's own bridge may not reach the index
         rm=True,
         forcerm=True,

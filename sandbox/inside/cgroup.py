@@ -42,6 +42,8 @@ def _read(name: str) -> str:
         if name not in _fds:
             _fds[name] = -1
             _fds[name] = os.open(f"{ROOT}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        if _fds[name] < 0:
+            return ""
         return os.pread(_fds[name], 4096, 0).decode().strip()
     except OSError:
         return ""

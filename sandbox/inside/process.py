@@ -80,9 +80,9 @@ class Kernel:
     def run(self, stream: int, code: bytes, output: Output) -> None:
         """Give the kernel a cell, and where it prints."""
         fds = [os.dup(output.stdout_in), os.dup(output.stderr_in)]
-        self._sending.append((memoryview(encode(Kind.OPEN, stream)), fds))
         frames = [encode(Kind.DATA, stream, chunk) for chunk in chunks(code)]
-        self._send(b"".join([*frames, encode(Kind.END, stream)]))
+        self._sending.append((memoryview(b"".join([*frames, encode(Kind.END, stream)])), fds))
+        self.flush()
 
     def ask(self, kind: Kind, stream: int, payload: bytes) -> None:
         """Give the kernel a request that is no cell."""

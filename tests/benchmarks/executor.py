@@ -46,7 +46,7 @@ def report(peers: dict[str, Times], life: dict[str, Any]) -> dict[str, Any]:
         if name != "Threadbox"
     }
     theirs = [start + cell for start, cell in zip(*(peers["AutoGen"][stage] for stage in STAGES[:2]), strict=True)]
-    cold = round(summary(theirs)["p50"] / life["new thread, cold"]["p50"], 2)
+    cold = round(life["new thread, cold"]["p50"] / summary(theirs)["p50"], 2)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}",
@@ -54,7 +54,7 @@ def report(peers: dict[str, Times], life: dict[str, Any]) -> dict[str, Any]:
         "peers_ms": figures,
         "ratios": ratios,
         "life_ms": life,
-        "cold_start_and_first_cell_against_autogen": cold,
+        "cold_against_autogens_start_and_first_cell": cold,
     }
 
 
@@ -85,8 +85,9 @@ def life_table(result: dict[str, Any]) -> Table:
         key, bar, goal = BARS.get(name, ("", 0, 0))
         known = (f"{key} {bar}", f"{key} {goal}", _reached(figures[key], bar, goal)) if key else ("", "", "")
         table.add_row(name, *(f"{figures[column]:,.1f}" for column in ("p50", "p95", "p99")), *known)
-    cold = result["cold_start_and_first_cell_against_autogen"]
-    table.add_row("cold, against AutoGen's start and first cell", f"{cold}x", "", "", "1.5x", "1.2x", "")
+    cold = result["cold_against_autogens_start_and_first_cell"]
+    what = "cold, as a part of AutoGen's start and first cell"
+    table.add_row(what, f"{cold}x", "", "", "1.5x", "1.2x", _reached(cold, 1.5, 1.2))
     return table
 
 

@@ -16,6 +16,7 @@ from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.model import Attachment, IncomingMessage, Person, Printed, Reply, Text, ThreadKey
 from bot.ports import Platform
+from bot.secrets import Redactor
 from bot.stops import Stops
 from bot.store import Database, SqlHistory, SqlInbox
 from sandbox.service import SandboxService
@@ -39,7 +40,7 @@ async def platform(
         commands = Commands(Stops(), SandboxService(process_engine))
         limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1)
         intake = Intake(SqlInbox(database, lambda: NOW), MemoryTurnQueue(), commands, limits)
-        artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW)
+        artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW, Redactor([]))
         yield make_platform(intake, commands, SqlHistory(database), artifacts)
         await database.aclose()
 

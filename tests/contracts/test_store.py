@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 import bot.store
 from bot.artifacts import BlobArtifacts
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
+from bot.secrets import Redactor
 from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
 from bot.store.database import HEAD
 
@@ -191,7 +192,7 @@ async def test_a_thread_is_listed_by_its_first_message(inbox: SqlInbox, database
 
 
 async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: Path) -> None:
-    artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW)
+    artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW, Redactor([]))
     data = bytes(range(256))
 
     saved = await artifacts.save(None, "a.bin", "application/octet-stream", data)

@@ -19,6 +19,7 @@ from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.model import Attachment, IncomingMessage, Person, Receipt, ThreadKey
 from bot.ports import Agent
+from bot.secrets import Redactor
 from bot.stops import Stops
 from bot.store import Database, SqlInbox, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
@@ -27,6 +28,8 @@ from sandbox.egress import Network
 from sandbox.lease import Lease
 from sandbox.service import SandboxService
 from tests.doubles.platform import MemoryPlatform
+
+SECRET = "sk-the-bots-own-key"
 
 
 class SharedSandboxes(SandboxService):
@@ -109,7 +112,7 @@ async def running_bot(
     database = await Database.open(f"sqlite+aiosqlite:///{folder / 'bot.sqlite'}")
     agent: Agent = AutoGenAgent(model_settings(model_url)) if model_url else DirectAgent()
     platform, stops = MemoryPlatform(), Stops()
-    artifacts = BlobArtifacts(database, folder / "blobs", clock)
+    artifacts = BlobArtifacts(database, folder / "blobs", clock, Redactor([SECRET]))
     turns = SqlTurns(database, clock)
     limits = TurnLimits(
         seconds=turn_seconds,
@@ -127,6 +130,7 @@ async def running_bot(
             platforms={platform.name: platform},
             stops=stops,
             limits=limits,
+            redactor=Redactor([SECRET]),
         )
         await queue.start(runner)
         commands = Commands(stops, sandboxes)

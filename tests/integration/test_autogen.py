@@ -52,6 +52,19 @@ async def test_the_first_failure_ends_the_call(executor: SandboxCodeExecutor) ->
     assert "never" not in result.output
 
 
+async def test_a_first_line_names_the_file_that_a_block_is_kept_as(executor: SandboxCodeExecutor) -> None:
+    result = await execute(
+        executor,
+        ("python", "# filename: lib/tool.py\ndef double(n): return 2 * n"),
+        ("python", "from lib.tool import double\nprint(double(21))"),
+    )
+    refused = await execute(executor, ("python", "# filename: ../../etc/x\nprint('never')"))
+
+    assert (result.exit_code, result.output) == (0, "42\n")
+    assert refused.exit_code == 1
+    assert "Filename is not in the workspace" in refused.output
+
+
 async def test_another_language_is_refused_by_name(executor: SandboxCodeExecutor) -> None:
     result = await execute(executor, ("ruby", "puts 1"))
 

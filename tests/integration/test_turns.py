@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.model import Attachment, File, Picture
-from tests.doubles.bot import Bot
+from tests.doubles.bot import SECRET, Bot
 from tests.doubles.model_server import Call, Fault, ModelServer, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
@@ -204,3 +204,16 @@ async def test_output_too_long_to_show_comes_whole_as_a_file(direct: Bot, count:
     (file,) = [block for block in blocks if isinstance(block, File)]
     assert file.artifact.name == "output.txt"
     assert (await direct.artifacts.load(file.artifact.id))[1].decode() == "".join(f"{n:05}\n" for n in range(count))
+
+
+async def test_the_bots_own_key_is_in_no_reply_and_no_file(direct: Bot) -> None:
+    parts = f"'{SECRET[:6]}' + '{SECRET[6:]}'"
+
+    await direct.ask(f"```\nkey = {parts}\nprint('it is', key)\nopen('key.txt', 'w').write(key)\n```")
+
+    assert "it is [secret]" in direct.platform.text()
+    assert SECRET not in direct.platform.text()
+    (file,) = [
+        block.artifact for reply in direct.platform.posts.values() for block in reply.blocks if isinstance(block, File)
+    ]
+    assert (await direct.artifacts.load(file.id))[1] == b"[secret]"

@@ -1,0 +1,50 @@
+"""The operator's commands for the sandbox image."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from bot.sandbox_setup import image_source
+from bot.settings import Settings
+from bot.text import size_words
+from sandbox.image_build import ensure_image
+from sandbox.image_store import list_images, update_image
+
+OK = 0
+ID_CHARS = 19  # sha256: and twelve
+
+
+async def build(settings: Settings, say: Callable[[str], None]) -> int:
+    """Build the image if it is not there, and print its name. Raises SandboxError."""
+    say(await asyncio.to_thread(ensure_image, image_source(settings), say))
+    return OK
+
+
+async def update(settings: Settings, say: Callable[[str], None]) -> int:
+    """Build it on the newest base, say what changed, remove the old ones. Raises SandboxError."""
+    done = await asyncio.to_thread(update_image, image_source(settings), say)
+    say(f"{done.tag} is new.")
+    for line in done.changed or ("No package changed.",):
+        say(f"  {line}")
+    for tag in done.removed:
+        say(f"Removed {tag}")
+    return OK
+
+
+async def show(settings: Settings, console: Console) -> int:
+    """Print the images. Raises SandboxError."""
+    current = settings.image or image_source(settings).tag
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "image", "built", "size", "base", "base's id"):
+        table.add_column(name, no_wrap=True)
+    for image in await asyncio.to_thread(list_images):
+        mark = "*" if image.tag == current else ""
+        table.add_row(
+            mark, image.tag, image.created, size_words(image.size_bytes), image.base, image.base_id[:ID_CHARS]
+        )
+    console.print(table)
+    return OK
