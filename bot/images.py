@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.table import Table
 
 from bot.sandbox_setup import image_source
 from bot.settings import Settings
@@ -38,13 +37,9 @@ async def update(settings: Settings, say: Callable[[str], None]) -> int:
 async def show(settings: Settings, console: Console) -> int:
     """Print the images. Raises SandboxError."""
     current = settings.image or image_source(settings).tag
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "image", "built", "size", "base", "base's id"):
-        table.add_column(name, no_wrap=True)
     for image in await asyncio.to_thread(list_images):
-        mark = "*" if image.tag == current else ""
-        table.add_row(
-            mark, image.tag, image.created, size_words(image.size_bytes), image.base, image.base_id[:ID_CHARS]
-        )
-    console.print(table)
+        mark = "*" if image.tag == current else " "
+        base = f"on {image.base} {image.base_id[:ID_CHARS]}" if image.base else ""
+        line = f"{mark} {image.tag}  built {image.created}  {size_words(image.size_bytes)}  {base}"
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
     return OK

@@ -11,7 +11,7 @@ from docker.errors import APIError, ImageNotFound
 
 from sandbox.contract import LABEL, Engine, Outcome
 from sandbox.engine import connect, translated_errors
-from sandbox.errors import ImageMissing, SandboxError, SandboxGone
+from sandbox.errors import EngineUnavailable, SandboxError
 from sandbox.image_build import REPOSITORY, STANDIN_BASE, ImageSource, Say, build_image
 from sandbox.limits import Limits
 from sandbox.sandbox import Sandbox
@@ -133,7 +133,9 @@ async def check_image(engine: Engine, image: str) -> None:
     """Whether the engine's image can be a sandbox: one is started. Raises SandboxError with what is missing."""
     try:
         sandbox = await Sandbox.start(engine, f"check-{os.urandom(4).hex()}", Limits())
-    except (SandboxGone, ImageMissing) as error:
+    except EngineUnavailable:
+        raise
+    except SandboxError as error:
         raise SandboxError(f"{image} is no sandbox image: {error}", mend=FROM_OURS) from error
     try:
         events = [event async for event in sandbox.run("import cloudpickle, IPython")]
