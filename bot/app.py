@@ -25,7 +25,7 @@ from bot.errors import AlreadyRunning
 from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.ports import Agent, Platform
-from bot.sandbox_setup import make_engine, make_reach, make_service, make_snapshots
+from bot.sandbox_setup import make_engine, make_reach, make_service, make_snapshots, network_words
 from bot.secrets import Redactor
 from bot.settings import Settings
 from bot.stops import Stops
@@ -165,6 +165,7 @@ def make_agent(settings: Settings) -> Agent:
             tools=settings.model_tools,
             turn_rounds=settings.turn_rounds,
             turn_tokens=settings.turn_tokens,
+            network=network_words(settings),
         )
     )
 

@@ -135,6 +135,17 @@ async def make_reach(settings: Settings, engine: Engine) -> Reach:
     return Reach(network=Network(mode=settings.network, hosts=frozenset(hosts)), egress=egress)
 
 
+def network_words(settings: Settings) -> str:
+    """What the model is told of the network."""
+    match settings.network:
+        case "packages":
+            return "`%pip install` works; there is no other network."
+        case "allowlist":
+            return f"Only these hosts can be reached, by https: {', '.join(_words(settings.egress_hosts))}."
+        case _:
+            return "There is no network, and nothing can be installed."
+
+
 def _words(text: str) -> list[str]:
     return [word.lower() for word in text.replace(",", " ").split()]
 

@@ -16,7 +16,7 @@ from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from bot.agent.context import BoundedContext
 from bot.agent.durable import DurableModelClient
-from bot.agent.prompts import SYSTEM, request_text, tool_result
+from bot.agent.prompts import request_text, system_message, tool_result
 from bot.agent.settings import ModelSettings
 from bot.errors import BotError, Stopped
 from bot.model import Json, Request
@@ -53,7 +53,7 @@ class AutoGenAgent:
             client,
             tools=[*tools.tools()] if settings.tools else None,
             model_context=context,
-            system_message=SYSTEM,
+            system_message=system_message(settings.network),
             reflect_on_tool_use=True,
             max_tool_iterations=settings.turn_rounds,
         )

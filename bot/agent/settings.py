@@ -20,3 +20,5 @@ class ModelSettings:
     tools: bool
     turn_rounds: int
     turn_tokens: int
+    network: str = "There is no network."
+    """What the model is told of the sandbox's network."""
