@@ -7,9 +7,8 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 from filelock import FileLock, Timeout
@@ -19,8 +18,8 @@ from bot.agent.lazy import LazyAgent
 from bot.agent.settings import ModelSettings
 from bot.artifacts import BlobArtifacts
 from bot.cells import CellLimits
+from bot.clock import utc_now
 from bot.commands import Commands
-from bot.durable import DbosTurnQueue
 from bot.errors import AlreadyRunning
 from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
@@ -34,14 +33,12 @@ from bot.turn import TurnLimits, TurnRunner
 from sandbox.limits import MIB
 from sandbox.service import OnExit
 
+if TYPE_CHECKING:
+    from bot.durable import DbosTurnQueue
+
 log = structlog.get_logger()
 
 NO_KEY = "none"  # a local model server wants a key in the header, any key
-
-
-def utc_now() -> datetime:
-    """The clock of the bot."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +106,8 @@ class App:
     def _make_queue(self, folder: Path) -> DbosTurnQueue | MemoryTurnQueue:
         if not self._durable:
             return MemoryTurnQueue()
+        from bot.durable import DbosTurnQueue  # a second of imports, which a process that ends with its answer saves
+
         url = f"sqlite:///{folder / 'turns.sqlite'}"
         return DbosTurnQueue(database_url=url, turns_at_once=self._settings.turns_at_once)
 

@@ -10,14 +10,14 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from adapters.terminal import TerminalPlatform
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.inbound import message
-from bot.app import App, Parts, utc_now
+from bot.clock import utc_now
 from bot.codec import reply_to_json
 from bot.errors import Refused
 from bot.model import Artifact, Reply
@@ -29,6 +29,9 @@ from sandbox.host_files import write_inside
 from sandbox.image_build import ensure_image
 from sandbox.image_store import check_image
 from sandbox.instances import process_instance
+
+if TYPE_CHECKING:
+    from bot.app import Parts
 
 Say = Callable[[str], None]
 Work = Callable[[Settings], Coroutine[Any, Any, int]]
@@ -56,6 +59,7 @@ async def have_image(settings: Settings, say: Say) -> None:
 async def serve(settings: Settings, say: Say) -> int:
     """Serve the web chat until cancelled."""
     from adapters.web import WebConfig, make_platform, serving
+    from bot.app import App
 
     await have_image(settings, say)
     async with App(settings) as app:
@@ -78,6 +82,8 @@ async def serve(settings: Settings, say: Say) -> int:
 
 async def chat(settings: Settings, thread: str, say: Say) -> int:
     """Read lines until end of file; each is a message."""
+    from bot.app import App
+
     await have_image(settings, say)
     console = Console(highlight=False)
     platform = TerminalPlatform(lambda line: console.print(line, markup=False, soft_wrap=True))
@@ -117,6 +123,8 @@ async def ask(settings: Settings, text: str, thread: str | None, out: Path | Non
 
     Files go to `out`; with `as_json` each reply is one line of JSON on standard output.
     """
+    from bot.app import App
+
     await have_image(settings, say)
     console = Console(highlight=False)
     made: list[Artifact] = []

@@ -1,0 +1,206 @@
+"""The Docker Engine stops and starts again under the service: an engine of our own, with an image of the least."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from sandbox import Limits, Outcome, Output, RunEvent
+from sandbox.admission import AdmissionSettings
+from sandbox.engine import DockerEngine
+from sandbox.errors import EngineUnavailable
+from sandbox.reaper import LifeSettings
+from sandbox.records import MemoryRecords
+from sandbox.service import OnExit, SandboxService, ServiceSettings
+from tests.conftest import missing
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timeout(180),
+    # the SDK leaves a socket to the collector whose connect failed
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+IMAGE = "threadbox-least:test"
+LEFT_OUT = ["./proc", "./sys", "./dev", "./usr/share", "./usr/local/lib/*", "./usr/lib/python3/dist-packages", "./usr/libexec", "*.a"]  # fmt: skip
+"""No packages: an interpreter cannot start without IPython, the supervisor and bash can, and that suffices here."""
+UP_SECONDS = 30.0
+
+
+class OwnEngine:
+    """A second Docker Engine in a folder of its own, without a network."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"unix://{folder / 's'}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        folder = self._folder
+        with (folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid",
+                 "-H", self.url, "--bridge=none", "--iptables=false", "--ip6tables=false"],
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        until = time.monotonic() + UP_SECONDS
+        while time.monotonic() < until and self._process.poll() is None:
+            with contextlib.suppress(docker.errors.DockerException), contextlib.closing(self.client()) as client:
+                client.ping()
+                return
+            time.sleep(0.1)
+        missing("a second Docker Engine", (folder / "log").read_text()[-500:])
+
+    def client(self) -> docker.DockerClient:
+        return docker.DockerClient(base_url=self.url, version="auto")
+
+    def stop(self) -> None:
+        """As an operator stops it: the engine ends its containers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(UP_SECONDS)
+
+    def take(self, image: str) -> None:
+        """Import what the supervisor needs of an image of the other engine, with that image's settings."""
+        with contextlib.closing(docker.from_env()) as client:
+            config = client.images.get(image).attrs["Config"]
+        changes = [f"ENV {name}" for name in config["Env"]] + [f"WORKDIR {config['WorkingDir']}"]
+        changes.append("CMD [" + ", ".join(f'"{word}"' for word in config["Cmd"]) + "]")
+        pack = ["docker", "run", "--rm", "--network=none", "--user=0", "--entrypoint=tar", image, "-c", "-C", "/"]
+        with subprocess.Popen(
+            [*pack, *(f"--exclude={name}" for name in LEFT_OUT), "."], stdout=subprocess.PIPE
+        ) as packing:
+            load = ["docker", "-H", self.url, "import", *(f"--change={change}" for change in changes), "-", IMAGE]
+            subprocess.run(load, stdin=packing.stdout, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    if os.getuid() != 0 or shutil.which("dockerd") is None:
+        missing("a second Docker Engine", "it needs root and dockerd")
+    folder = Path(tempfile.mkdtemp(prefix="tb-engine-"))  # short: its socket's path has 108 bytes
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def with_image(folder: Path, image: str) -> Path:
+    """A data root that has the image."""
+    engine = OwnEngine(folder)
+    engine.start()
+    engine.take(image)
+    engine.stop()
+    return folder
+
+
+@pytest.fixture
+def own(with_image: Path) -> Iterator[OwnEngine]:
+    engine = OwnEngine(with_image)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+async def engine(own: OwnEngine) -> AsyncIterator[DockerEngine]:
+    engine = DockerEngine(image=IMAGE, instance=f"restart-{os.urandom(4).hex()}", base_url=own.url)
+    yield engine
+    left = await engine.containers()
+    await engine.aclose()
+    assert left == []
+
+
+def service(engine: DockerEngine, records: MemoryRecords | None = None, on_exit: OnExit = "remove") -> SandboxService:
+    settings = ServiceSettings(
+        admission=AdmissionSettings(free_mib=0), life=LifeSettings(reap_every_seconds=3600), on_exit=on_exit
+    )
+    limits = Limits(memory_mib=256, timeout_seconds=60)
+    return SandboxService(engine, limits=limits, settings=settings, records=records)
+
+
+def text(events: list[RunEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Output))
+
+
+async def run(sandboxes: SandboxService, code: str) -> list[RunEvent]:
+    async with sandboxes.lease("a") as lease:
+        return [event async for event in lease.run(code, "bash")]
+
+
+async def test_a_cell_under_an_engine_that_stops_is_lost_calls_say_so_and_all_works_when_it_is_back(
+    own: OwnEngine, engine: DockerEngine
+) -> None:
+    """Case 47."""
+    async with service(engine) as sandboxes:
+        begun = asyncio.Event()
+
+        async def cell() -> list[RunEvent]:
+            events: list[RunEvent] = []
+            async with sandboxes.lease("a") as lease:
+                async for event in lease.run("echo begun; sleep 60", "bash"):
+                    events.append(event)
+                    begun.set()
+            return events
+
+        running = asyncio.ensure_future(cell())
+        await asyncio.wait([asyncio.ensure_future(begun.wait()), running], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(own.stop)
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+        with pytest.raises(EngineUnavailable, match="does not answer"):
+            await run(sandboxes, "echo 1")
+        await asyncio.to_thread(own.start)
+        after = await run(sandboxes, "echo again")
+
+        assert isinstance(ended, EngineUnavailable) or (isinstance(ended[-1], Outcome) and ended[-1].sandbox_lost)
+        assert text(after) == "again\n"
+        assert sandboxes.live == 1
+        assert len(await engine.containers()) == 1
+    assert sandboxes.live == 0
+
+
+async def test_an_idle_sandbox_that_the_engine_took_along_is_told_with_the_next_message(
+    own: OwnEngine, engine: DockerEngine
+) -> None:
+    """Case 47."""
+    async with service(engine) as sandboxes:
+        await run(sandboxes, "echo 41 > file")
+        await asyncio.to_thread(own.stop)
+        await asyncio.to_thread(own.start)
+
+        async with sandboxes.lease("a") as lease:
+            arrival = await lease.arrive()
+
+        assert arrival.notice == "The sandbox ended while nobody used it."
+        assert text(await run(sandboxes, "ls")) == ""
+
+
+async def test_a_service_that_starts_after_the_engine_removes_what_it_left_and_tells(
+    own: OwnEngine, engine: DockerEngine
+) -> None:
+    """Case 47, with 41: the process and the engine both went."""
+    records = MemoryRecords()
+    async with service(engine, records, "leave") as sandboxes:
+        await run(sandboxes, "echo 41 > file")
+    await asyncio.to_thread(own.stop)
+    with pytest.raises(EngineUnavailable):
+        async with service(engine, records):
+            pass
+    await asyncio.to_thread(own.start)
+
+    async with service(engine, records) as sandboxes:
+        assert await engine.containers() == []
+        async with sandboxes.lease("a") as lease:
+            arrival = await lease.arrive()
+
+    assert arrival.notice == "The sandbox ended while nobody used it."

@@ -1,0 +1,84 @@
+"""Small pure parts: what a thread is told of its sandbox, secrets, names of processes, requirements."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bot.arrival import arrival_words
+from bot.errors import ConfigurationError
+from bot.model import Code, Notice, Printed, Reply, Text
+from bot.sandbox_setup import extra_packages, network_words
+from bot.secrets import Redactor
+from bot.settings import Settings
+from sandbox.instances import is_abandoned, process_instance
+from sandbox.lease import Arrival
+from sandbox.snapshot import Summary
+
+
+def test_nothing_is_said_of_a_sandbox_as_it_was_left_or_of_a_first_one() -> None:
+    assert arrival_words(Arrival(kind="live"), had_one=True) == ""
+    assert arrival_words(Arrival(kind="new"), had_one=False) == ""
+
+
+def test_what_came_back_and_what_did_not_is_one_line() -> None:
+    summary = Summary(files=2, variables=("a", "b"), lost=("gen (cannot pickle 'generator' object)",))
+
+    words = arrival_words(Arrival(kind="restored", summary=summary), had_one=True)
+
+    assert words == (
+        "Brought back after a pause: 2 files and variables a, b. Not kept: gen (cannot pickle 'generator' object)."
+    )
+
+
+def test_many_names_are_counted() -> None:
+    summary = Summary(variables=tuple(f"v{n}" for n in range(40)))
+
+    assert "v11 and 28 more." in arrival_words(Arrival(kind="restored", summary=summary), had_one=True)
+
+
+def test_a_loss_is_told_with_its_reason() -> None:
+    words = arrival_words(Arrival(kind="new", notice="It was not used for 14 days."), had_one=True)
+
+    assert words.startswith("It was not used for 14 days. This thread has a new sandbox")
+
+
+def test_secrets_are_blacked_out_wherever_a_reply_has_text() -> None:
+    blocks = (
+        Text(markdown="k sk-12345678"),
+        Code(language="python", source="'sk-12345678'"),
+        Printed(text="sk-12345678-long"),
+        Notice(text="x"),
+    )
+    reply = Reply(turn_id="t", part=0, blocks=blocks, final=True)
+
+    done = Redactor(["sk-12345678", "sk-12345678-long", "short"]).reply(reply)
+
+    assert "12345678" not in repr(done)
+    assert "-long" not in repr(done)
+    assert done.blocks[3] == Notice(text="x")
+
+
+def test_an_instance_is_abandoned_only_when_its_process_of_this_machine_has_gone() -> None:
+    mine = process_instance()
+    *front, pid, started, noise = mine.split("-")
+
+    assert not is_abandoned(mine)
+    assert is_abandoned("-".join([*front, pid, str(int(started) + 1), noise]))
+    assert not is_abandoned("-".join(["process", "another", "host", pid, "1", noise]))
+    assert not is_abandoned("data-20261123")
+    assert str(os.getpid()) == pid
+
+
+@pytest.mark.parametrize("words", ["humanize", "humanize>=4", "humanize==", "-r==x", "a==1; rm"])
+def test_a_package_without_a_version_is_refused(words: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not name==version"):
+        extra_packages(Settings(image_packages=words))
+
+
+def test_packages_and_the_network_are_taken_as_written() -> None:
+    settings = Settings(image_packages="a==1, b[x]==2.0", network="allowlist", egress_hosts="API.example.org")
+
+    assert extra_packages(settings) == ("a==1", "b[x]==2.0")
+    assert "api.example.org" in network_words(settings)
