@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 from rich.console import Console
@@ -72,6 +72,7 @@ async def check_engine(settings: Settings) -> list[Finding]:
         findings.append(
             Finding(level="warning", what=what, mend=f"Upgrade to {wanted} or newer before strangers use it.")
         )
+    findings += _runtime(settings.runtime, found["Info"].get("Runtimes") or {})
     options = " ".join(found["Info"].get("SecurityOptions") or [])
     if "seccomp" not in options:
         findings.append(
@@ -83,6 +84,18 @@ async def check_engine(settings: Settings) -> list[Finding]:
             Finding(level="warning", what=what, mend='Set "userns-remap" in daemon.json, or run Docker rootless.')
         )
     return findings
+
+
+def _runtime(name: str, there: dict[str, Any]) -> list[Finding]:
+    if not name:
+        return []
+    if name not in there:
+        mend = "Name it in daemon.json under runtimes, or unset THREADBOX_RUNTIME."
+        return [Finding(level="error", what=f"The engine has no runtime {name}", mend=mend)]
+    if "--ignore-cgroups" in (there[name].get("runtimeArgs") or []):
+        what = f"The runtime {name} runs with --ignore-cgroups: memory and processes have no limit"
+        return [Finding(level="error", what=what, mend="Do not let strangers use it so; take the argument away.")]
+    return [Finding(level="ok", what=f"Sandboxes run on {name}")]
 
 
 async def check_image(settings: Settings) -> list[Finding]:

@@ -33,4 +33,4 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> int:
 def guard_limits(settings: Settings) -> GuardLimits:
     """The guard's slice of the settings: no sandbox is larger than the bot's own may be."""
     most = Limits(memory_mib=settings.memory_mib, cpus=settings.cpus, workspace_mib=settings.workspace_mib)
-    return GuardLimits(most=most, containers=settings.guard_containers)
+    return GuardLimits(most=most, containers=settings.guard_containers, runtime=settings.runtime)

@@ -38,7 +38,7 @@ class Reach:
 
 def make_engine(settings: Settings, *, instance: str) -> DockerEngine:
     """The Docker engine with the configured image."""
-    return DockerEngine(image=settings.image or image_source(settings).tag, instance=instance)
+    return DockerEngine(image=settings.image or image_source(settings).tag, instance=instance, runtime=settings.runtime)
 
 
 def make_service(

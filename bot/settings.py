@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     base_image: str = DEFAULT_BASE
     image: str | None = None
     image_packages: str = ""
+    runtime: str = ""
 
     # the web chat
     web_host: str = "127.0.0.1"

@@ -33,10 +33,17 @@ class DockerEngine:
     """Containers of one `instance` on the engine that DOCKER_HOST or `base_url` names (unix:// or tcp://)."""
 
     def __init__(
-        self, *, image: str, instance: str, base_url: str | None = None, threads: int = ENGINE_THREADS
+        self,
+        *,
+        image: str,
+        instance: str,
+        base_url: str | None = None,
+        threads: int = ENGINE_THREADS,
+        runtime: str = "",
     ) -> None:
         self._image = image
         self._instance = instance
+        self._runtime = runtime
         self._base_url = base_url
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="docker")
         self._client: docker.DockerClient | None = None
@@ -65,7 +72,7 @@ class DockerEngine:
                 self._image_id = str(client.images.get(self._image).id)
             except ImageNotFound as error:
                 raise ImageMissing(f"The sandbox image {self._image} has not been built.") from error
-        spec = container_spec(self._image_id, sandbox_id, self._instance, limits)
+        spec = container_spec(self._image_id, sandbox_id, self._instance, limits, self._runtime)
         return str(client.api.create_container_from_config(spec, f"threadbox-{sandbox_id}")["Id"])
 
     async def attach(self, container_id: str) -> DockerWire:

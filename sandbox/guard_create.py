@@ -36,6 +36,8 @@ class GuardLimits:
 
     most: Limits = field(default_factory=Limits)
     containers: int = 40
+    runtime: str = ""
+    """The engine's runtime that every sandbox must ask for; empty: its default."""
 
 
 class Unlike(ValueError):
@@ -66,7 +68,7 @@ def checked_spec(raw: bytes, name: str, limits: GuardLimits) -> dict[str, Any]:
     if name != f"threadbox-{sandbox_id}":
         raise Unlike("The name is not threadbox-<id of the sandbox>.")
     _within(asked, limits.most)
-    spec = container_spec(image, sandbox_id, instance, asked)
+    spec = container_spec(image, sandbox_id, instance, asked, limits.runtime)
     if body != spec:
         raise Unlike(f"The body is not that of a sandbox: {_difference(body, spec)}.")
     return spec

@@ -25,9 +25,12 @@ def seccomp_profile() -> str:
     return json.dumps(json.loads(text), separators=(",", ":"))
 
 
-def container_spec(image_id: str, sandbox_id: str, instance: str, limits: Limits) -> dict[str, Any]:
-    """The JSON body that creates a sandbox; the same image, limits and instance always give the same spec hash."""
-    body = {
+def container_spec(image_id: str, sandbox_id: str, instance: str, limits: Limits, runtime: str = "") -> dict[str, Any]:
+    """The JSON body that creates a sandbox; the same image, limits and instance always give the same spec hash.
+
+    `runtime` is the engine's name of another one than its default, such as gVisor's runsc.
+    """
+    body: dict[str, Any] = {
         "Image": image_id,
         "User": f"{UID}:{UID}",
         "WorkingDir": WORKSPACE,
@@ -42,6 +45,8 @@ def container_spec(image_id: str, sandbox_id: str, instance: str, limits: Limits
         "StopSignal": "SIGKILL",
         "HostConfig": _host_config(limits),
     }
+    if runtime:
+        body["HostConfig"]["Runtime"] = runtime
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     labels = {LABEL: "1", LABEL_INSTANCE: instance, LABEL_ID: sandbox_id, LABEL_SPEC: digest}
     return {**body, "Labels": labels}
