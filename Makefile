@@ -2,6 +2,7 @@
 # make test   the whole test command: lint, types, import rules, tests (on a bare machine it sets up everything)
 # make unit   the tests that need no Docker
 # make bench  timings, side by side with AutoGen's own executor
+# make soak   thirty threads of mixed cells for MINUTES=10; fails if anything is left, lost or grows
 # make lock   compile the hashed requirements again
 SHELL := /bin/bash
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -W error -m pytest
 NO_SERVICE := -m "not docker and not browser and not postgres"
 
-.PHONY: run setup dev test unit bench lint lock clean
+.PHONY: run setup dev test unit bench soak lint lock clean
 
 run: setup
 	@$(BIN)/threadbox run
@@ -43,6 +44,11 @@ bench: dev
 	@.ci/machine docker
 	@$(BIN)/python -m sandbox.image_build
 	$(BIN)/python -m tests.benchmarks.executor
+
+soak: MINUTES ?= 10
+soak: dev
+	@.ci/machine docker
+	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)
 
 lint: dev
 	$(BIN)/ruff format --check -q .

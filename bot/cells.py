@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 
+from bot.arrival import arrival_words
 from bot.codec import cell_from_json
 from bot.errors import BudgetSpent
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json, Said
@@ -16,7 +17,7 @@ from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words,
 from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
 from sandbox.errors import FileRefused, SandboxGone
 from sandbox.languages import canonical_language
-from sandbox.lease import Lease
+from sandbox.lease import Arrival, Lease
 
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
 INTERRUPT_AGAIN_SECONDS = 0.2
@@ -68,7 +69,6 @@ class TurnCells:
         self._stop = stop
         self._limits = limits
         self._count = 0
-        self._live = 0
         self._cpu_ms = 0
         # a model may ask for several cells at once; one interpreter takes one at a time
         self._one = asyncio.Lock()
@@ -106,7 +106,7 @@ class TurnCells:
             return _unknown()
 
     async def _read(self, request_id: str, run: AsyncGenerator[RunEvent, None]) -> CellResult:
-        self._live += 1
+        before = self._lease.arrival
         seen = _Seen()
         stopper = asyncio.ensure_future(self._interrupt_on_stop())
         try:
@@ -131,10 +131,18 @@ class TurnCells:
                 seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
         result = await self._result(request_id, seen, seen.outcome)
-        arrival = self._lease.arrival
-        # cells before this one were replayed from the record: their variables went with the sandbox they ran in
-        lost_before = self._live == 1 and self._count > 1 and (arrival is None or arrival.kind != "live")
+        lost_before = self._tell_arrival(before)
         return replace(result, variables_lost_before=result.variables_lost_before or lost_before)
+
+    def _tell_arrival(self, before: Arrival | None) -> bool:
+        """Whether the cell found another sandbox than the one before it had, which the thread is told."""
+        now = self._lease.arrival
+        if now is None or now is before or now.kind == "live":
+            return False
+        words = arrival_words(now, had_one=self._count > 1)
+        if words:
+            self._emit(Said(text=words, level="warning"))
+        return bool(words)
 
     async def _interrupt_on_stop(self) -> None:
         await self._stop.wait()

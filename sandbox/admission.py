@@ -53,14 +53,15 @@ class Admission:
         self._make_room = make_room
         self._machine = machine or machine_memory
         self._running = 0
-        self._queue: deque[asyncio.Event] = deque()
+        # apart: who has a sandbox must not wait behind one that lacks only a place, which its own lease may keep
+        self._queues: dict[bool, deque[asyncio.Event]] = {True: deque(), False: deque()}
 
     async def enter(self, *, new: bool) -> AsyncIterator[int]:
         """Wait for a place, yielding how many are before us whenever that changes; `leave` gives the place back.
 
         `new`: the cell needs a sandbox that is not there yet. Raises TooManyWait.
         """
-        if self._queue or not await self._fits(new):
+        if self._queues[new] or not await self._fits(new):
             async for before in self._wait(new):
                 yield before
         self._running += 1
@@ -72,22 +73,24 @@ class Admission:
 
     def changed(self) -> None:
         """There may be room: let the first in the queue look."""
-        if self._queue:
-            self._queue[0].set()
+        for queue in self._queues.values():
+            if queue:
+                queue[0].set()
 
     async def _wait(self, new: bool) -> AsyncIterator[int]:
-        if len(self._queue) >= self._settings.waiting:
-            raise TooManyWait(f"{len(self._queue)} already wait for a sandbox; try again in a while.")
+        queue = self._queues[new]
+        if len(queue) >= self._settings.waiting:
+            raise TooManyWait(f"{len(queue)} already wait for a sandbox; try again in a while.")
         look = asyncio.Event()
-        self._queue.append(look)
+        queue.append(look)
         told = -1
         until = asyncio.get_running_loop().time() + self._settings.wait_seconds
         try:
-            while self._queue[0] is not look or not await self._fits(new):
+            while queue[0] is not look or not await self._fits(new):
                 if asyncio.get_running_loop().time() > until:
                     minutes = self._settings.wait_seconds / 60
                     raise TooManyWait(f"No sandbox was free for {minutes:g} minutes; try again in a while.")
-                before = self._queue.index(look)
+                before = queue.index(look)
                 if before != told:
                     told = before
                     yield before
@@ -96,8 +99,8 @@ class Admission:
                     async with asyncio.timeout(LOOK_SECONDS):
                         await look.wait()
         finally:
-            self._queue.remove(look)
-            for other in self._queue:
+            queue.remove(look)
+            for other in queue:
                 other.set()  # each tells its new place
 
     async def _fits(self, new: bool) -> bool:

@@ -55,6 +55,8 @@ class Channel:
         """The stream of the last run that an earlier host asked for."""
         self.on_tunnel: Callable[[Frame], None] | None = None
         """Takes frames of the streams that the sandbox opens; without it they are dropped."""
+        self.on_end: Callable[[], None] | None = None
+        """Told when the stream has ended."""
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._pongs: asyncio.Event = asyncio.Event()
         self.gone = asyncio.Event()
@@ -174,6 +176,8 @@ class Channel:
         self._send(Kind.ACK, 0, self._seen.to_bytes(8, "big"))
 
     def _ended(self) -> None:
+        if not self.gone.is_set() and self.on_end is not None:
+            self.on_end()
         self.gone.set()
         self._pongs.set()
         if not self._welcome.done():

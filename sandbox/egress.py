@@ -16,6 +16,7 @@ HELLO_BYTES = 16 * 1024
 """A ClientHello longer than this is none."""
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
 _SERVER_NAME, _ENCRYPTED_HELLO = 0, 0xFE0D
+_HANDSHAKE, _APPLICATION_DATA = 22, 23
 NetworkMode = Literal["off", "packages", "allowlist"]
 
 
@@ -87,9 +88,12 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+    if getattr(ip, "is_site_local", False) or str(ip) in _HOST_SERVICES:
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
+_HOST_SERVICES = {"168.63.129.16"}  # a cloud's own service to its machines, at a public address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -98,23 +102,58 @@ class HelloReader:
     """Collects the first bytes of a TLS client until they say which server it means."""
 
     data: bytearray = field(default_factory=bytearray)
+    name: str = ""
+    checked: int = 0
+    encrypted: bool = False
+    """Whether everything from now on is."""
 
     def feed(self, data: bytes) -> str | None:
         """The server name once it is there. Raises EgressRefused for what is no ClientHello, or names nobody."""
+        if self.name:
+            return self._later(data)
         self.data += data
         if len(self.data) > HELLO_BYTES:
             raise EgressRefused("no ClientHello came")
-        message = _handshake(bytes(self.data))
-        return None if message is None else _server_name(message)
+        found = _handshake(bytes(self.data))
+        if found is None:
+            return None
+        message, self.checked = found
+        self.name = _server_name(message)
+        return self._later(b"")  # more may have come with it
+
+    def _later(self, data: bytes) -> str:
+        """A second ClientHello, which a server may ask for, must mean the same one; the rest is encrypted."""
+        if self.encrypted:
+            return self.name
+        self.data += data
+        if len(self.data) > HELLO_BYTES:
+            self.encrypted = True
+            raise EgressRefused("too much before anything is encrypted")
+        position = self.checked
+        while position + 5 <= len(self.data):
+            kind, _, _, length = struct.unpack_from(">BBBH", self.data, position)
+            if kind == _APPLICATION_DATA:
+                self.encrypted = True
+                break
+            body = bytes(self.data[position + 5 : position + 5 + length])
+            if (
+                kind == _HANDSHAKE
+                and body[:1] == b"\x01"
+                and len(body) == length
+                and _server_name(body[4:]) != self.name
+            ):
+                raise EgressRefused("the client names another server")
+            position += 5 + length
+        return self.name
 
 
-def _handshake(data: bytes) -> bytes | None:
-    """The first handshake message out of its records; None while it is not complete."""
+def _handshake(data: bytes) -> tuple[bytes, int] | None:
+    """The ClientHello out of its records, and where they end; None while it is not complete."""
     message = b""
     position = 0
     while position + 5 <= len(data):
         kind, major, _, length = struct.unpack_from(">BBBH", data, position)
-        if kind != 22 or major != 3 or length == 0:
+        if kind != _HANDSHAKE or major != 3 or length == 0:
             raise EgressRefused("this is not TLS")
         message += data[position + 5 : position + 5 + length]
         position += 5 + length
@@ -122,8 +161,10 @@ def _handshake(data: bytes) -> bytes | None:
             size = int.from_bytes(message[1:4], "big")
             if message[0] != 1 or size > HELLO_BYTES:
                 raise EgressRefused("this is not a ClientHello")
-            if len(message) >= 4 + size:
-                return message[4 : 4 + size]
+            if len(message) > 4 + size:
+                raise EgressRefused("more than a ClientHello came in its record")
+            if len(message) == 4 + size:
+                return message[4:], position
     if data and data[0] != 22:
         raise EgressRefused("this is not TLS")
     return None
@@ -143,6 +184,8 @@ def _server_name(hello: bytes) -> str:
             body = hello[position + 4 : position + 4 + length]
             if kind == _ENCRYPTED_HELLO:
                 raise EgressRefused("an encrypted server name is not let through")
+            if kind == _SERVER_NAME and name:
+                raise EgressRefused("the client names two servers")
             if kind == _SERVER_NAME:
                 # list length, type 0, name length, name
                 size = int.from_bytes(body[3:5], "big")

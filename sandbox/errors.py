@@ -41,6 +41,12 @@ class SandboxGone(SandboxError):
     code = "sandbox_gone"
 
 
+class SandboxSilent(SandboxError):
+    """The sandbox does not answer, although it may live; try again in a while, or reset it."""
+
+    code = "sandbox_silent"
+
+
 class SandboxBusy(SandboxError):
     """A run is under way in this sandbox already."""
 

@@ -40,6 +40,11 @@ class Entry:
         """Whether a container is at hand."""
         return self.sandbox is not None and self.sandbox.is_alive
 
+    @property
+    def has_container(self) -> bool:
+        """Whether one is at hand or can be attached to, so that none has to be made."""
+        return self.is_live if self.sandbox is not None else bool(self.record.container_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
@@ -72,7 +77,24 @@ class Lease:
         """
         if not self.has_state:
             return Arrival(kind="new", notice=await self._service.take_notice(self._entry))
-        return await self._open()
+        return await self._open_in_turn()
+
+    async def _open_in_turn(self) -> Arrival:
+        """Open; a container that is to be made waits for its place like any other."""
+        await self._clear()
+        if self._entry.has_container:
+            return await self._open()
+        async for _ in self._service.admission.enter(new=True):
+            pass
+        try:
+            return await self._open()
+        finally:
+            self._service.admission.leave()
+
+    async def _clear(self) -> None:
+        """A sandbox of ours that has died takes no place from its own successor."""
+        if self._entry.sandbox is not None and not self._entry.is_live:
+            await self._service.openings.wake(self._entry)
 
     async def _open(self) -> Arrival:
         arrival = await self._service.openings.open(self._entry, self._limits, self._network)
@@ -85,10 +107,13 @@ class Lease:
     ) -> AsyncGenerator[RunEvent, None]:
         """See contract.Runner; yields Waiting while there is no room. Raises TooManyWait too."""
         canonical_language(language)  # refused before a container is made for it
-        async for before in self._service.admission.enter(new=not self._entry.is_live):
+        await self._clear()
+        async for before in self._service.admission.enter(new=not self._entry.has_container):
             yield Waiting(before=before)
         try:
-            sandbox = await self.sandbox()
+            await self._open()
+            sandbox = self._entry.sandbox
+            assert sandbox is not None  # noqa: S101 - open makes one or raises
             self._entry.record = self._service.used(self._entry.record, code)
             events = sandbox.run(code, language, timeout_seconds=timeout_seconds, request_id=request_id)
             async with contextlib.aclosing(events):
@@ -101,7 +126,7 @@ class Lease:
         """Go on reading a run that an earlier process started. Raises LookupError when nobody can know its outcome."""
         if not self.has_state:
             raise LookupError(request_id)
-        arrival = await self._open()
+        arrival = await self._open_in_turn()
         if arrival.kind != "live" or self._entry.sandbox is None:
             raise LookupError(request_id)
         async with contextlib.aclosing(self._entry.sandbox.resume(request_id)) as events:
@@ -110,7 +135,7 @@ class Lease:
 
     async def sandbox(self) -> Sandbox:
         """The live sandbox, made now if there is none. Raises SandboxError."""
-        await self._open()
+        await self._open_in_turn()
         assert self._entry.sandbox is not None  # noqa: S101 - open makes one or raises
         return self._entry.sandbox
 

@@ -11,7 +11,7 @@ import structlog
 
 from sandbox.contract import Engine
 from sandbox.egress import Network
-from sandbox.errors import BlobsUnavailable, SandboxError
+from sandbox.errors import BlobsUnavailable, EngineUnavailable, SandboxError, SandboxSilent
 from sandbox.lease import Arrival, Entry
 from sandbox.limits import MIB, Limits
 from sandbox.pool import WarmPool
@@ -47,6 +47,7 @@ class Openings:
         self._now = now
         self._live: dict[str, Sandbox] = {}
         self._starting = 0
+        self._adopted: set[str] = set()  # of an earlier process, not attached to yet
         self._leaving = False
         self.removed: Callable[[], None] = lambda: None
         """Told whenever a container is gone."""
@@ -54,11 +55,16 @@ class Openings:
     @property
     def live(self) -> int:
         """How many containers there are or are being made for keys."""
-        return len(self._live) + self._starting
+        return len(self._live) + self._starting + len(self._adopted)
+
+    def adopt(self, container_id: str) -> None:
+        """Count a container that an earlier process made for a key."""
+        self._adopted.add(container_id)
 
     def memory_bytes(self) -> int:
         """What the live sandboxes were last measured to use."""
-        return sum(sandbox.memory_bytes or NEW_MEMORY for sandbox in self._live.values())
+        measured = sum(sandbox.memory_bytes or NEW_MEMORY for sandbox in self._live.values())
+        return measured + len(self._adopted) * NEW_MEMORY
 
     def leave_running(self) -> None:
         """From now on what runs goes on although its reader leaves."""
@@ -75,12 +81,7 @@ class Openings:
         return arrival
 
     async def _open(self, entry: Entry, limits: Limits) -> Arrival:
-        if entry.sandbox is not None and entry.sandbox.is_alive:
-            await entry.sandbox.unpause()
-            return Arrival(kind="live")
-        if entry.sandbox is not None:
-            await self._lose(entry, GONE)
-        elif entry.record.container_id and await self._attach(entry):
+        if await self.wake(entry):
             return Arrival(kind="live")
         sandbox = await self._make(limits)
         self._hold(entry, sandbox)
@@ -92,6 +93,19 @@ class Openings:
         await self._records.put(entry.record)
         return arrival
 
+    async def wake(self, entry: Entry) -> bool:
+        """Make what an entry has of a container live, and make none; false when it has none that lives.
+
+        Raises EngineUnavailable, SandboxSilent; the container stays then.
+        """
+        if entry.sandbox is not None and entry.sandbox.is_alive:
+            await entry.sandbox.unpause()
+            return True
+        if entry.sandbox is not None:
+            await self._lose(entry, GONE)
+            return False
+        return bool(entry.record.container_id) and await self._attach(entry)
+
     async def _attach(self, entry: Entry) -> bool:
         record = entry.record = replace(entry.record, epoch=entry.record.epoch + 1)
         await self._records.put(record)  # before the attach: a host that died in between is never equal to us
@@ -100,6 +114,8 @@ class Openings:
             sandbox = await Sandbox.attach(
                 self._engine, record.container_id, limits, epoch=record.epoch, nonce=record.nonce
             )
+        except (EngineUnavailable, SandboxSilent):
+            raise  # a busy machine or an engine that starts again: it may well live
         except SandboxError as error:
             log.warning("sandbox.attach_failed", key=record.key, error=str(error))
             await self._lose(entry, GONE)
@@ -107,6 +123,7 @@ class Openings:
         log.info("sandbox.attached", key=record.key, epoch=record.epoch)
         entry.sandbox = self._live[sandbox.container_id] = sandbox
         entry.network = None
+        self._adopted.discard(sandbox.container_id)
         return True
 
     async def _make(self, limits: Limits) -> Sandbox:
@@ -131,8 +148,9 @@ class Openings:
 
     async def _fill(self, entry: Entry, sandbox: Sandbox) -> Arrival:
         record = entry.record
-        notice, entry.record = record.notice, replace(record, notice="")
+        notice = record.notice
         if not record.snapshot:
+            entry.record = replace(record, notice="")
             return Arrival(kind="new", notice=notice)
         try:
             summary = await self._snapshots.restore(sandbox, record.snapshot, Summary.from_json(record.summary))
@@ -140,7 +158,9 @@ class Openings:
             raise  # it may come back: a new sandbox would be saved over what is there
         except SandboxError as error:
             log.warning("sandbox.restore_failed", key=record.key, error=str(error))
+            entry.record = replace(record, notice="")
             return Arrival(kind="new", notice=f"The saved variables and files could not be brought back: {error}")
+        entry.record = replace(record, notice="")
         log.info("sandbox.restored", key=record.key, files=summary.files, variables=len(summary.variables))
         return Arrival(kind="restored", summary=summary, saved_at=record.saved_at, notice=notice)
 
@@ -165,6 +185,7 @@ class Openings:
             entry.sandbox = None
         elif entry.record.container_id:
             await self._engine.remove(entry.record.container_id)
+            self._adopted.discard(entry.record.container_id)
         entry.record = replace(entry.record, container_id="")
         self.removed()
 

@@ -45,6 +45,7 @@ class WarmPool:
         self._settings = settings
         self._clock = clock
         self._ready: deque[Sandbox] = deque()
+        self._dead: list[Sandbox] = []
         self._takes: deque[float] = deque(maxlen=max(1, settings.most))
         self._changed = asyncio.Event()
         self.is_full = asyncio.Event()
@@ -65,6 +66,7 @@ class WarmPool:
             sandbox = self._ready.popleft()
             if sandbox.is_alive:
                 return sandbox
+            self._dead.append(sandbox)
         return None
 
     @property
@@ -116,13 +118,19 @@ class WarmPool:
                 async for event in events:
                     if isinstance(event, Outcome) and event.status != "ok":
                         log.warning("pool.import_failed", error=event.error_message)
+        except SandboxError as error:
+            log.warning("pool.warming_failed", error=str(error))
+            await _remove(sandbox)
+            return False
         except BaseException:
-            await asyncio.shield(sandbox.remove())
+            await asyncio.shield(_remove(sandbox))
             raise
         self._ready.append(sandbox)
         return True
 
     async def _drop_spare(self) -> None:
+        while self._dead:
+            await _remove(self._dead.pop())
         while len(self._ready) > self.wanted:
             await _remove(self._ready.pop())
 

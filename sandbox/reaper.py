@@ -6,15 +6,15 @@ An entry is touched only with its lease held, and looked at again once it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
 
-from sandbox.egress import Network
-from sandbox.errors import BlobsUnavailable, SandboxError
+from sandbox.errors import BlobsUnavailable, SandboxBusy, SandboxError
 from sandbox.lease import Entry
-from sandbox.limits import MIB, Limits
+from sandbox.limits import MIB
 from sandbox.opening import Openings
 from sandbox.records import Record, Records
 from sandbox.snapshot import Snapshots, blob_name
@@ -83,7 +83,10 @@ class Reaper:
                 log.exception("sandbox.reap_failed", key=key)
         if self._clock() >= self._forget_at:
             self._forget_at = self._clock() + self._settings.forget_every_seconds
-            await self._forget_old()
+            try:
+                await self._forget_old()
+            except Exception:
+                log.exception("sandbox.forget_failed")
 
     def _idle(self, entry: Entry) -> float:
         return self._clock() - entry.idle_since
@@ -92,19 +95,23 @@ class Reaper:
         idle = self._idle(entry)
         if idle < self._settings.pause_seconds:
             return  # used while we waited for it
+        if self._entries.get(key) is not entry:
+            return  # dropped meanwhile: its key may have another by now
         if not entry.is_live and not entry.record.container_id:
             self._entries.pop(key, None)
         elif entry.sandbox is not None and not entry.is_live:
             await self._openings.drop(entry)
         elif idle >= self._settings.save_seconds and self._clock() >= entry.save_again_at:
             await self._save_or_keep(key, entry)
-        elif entry.sandbox is not None and not entry.sandbox.is_paused:
+        elif entry.sandbox is not None and not entry.sandbox.is_surely_paused:
             await entry.sandbox.pause()
             log.info("sandbox.paused", key=key, idle_s=round(idle))
 
     async def _save_or_keep(self, key: str, entry: Entry) -> None:
         try:
             await self.save_and_remove(entry)
+        except SandboxBusy:
+            entry.idle_since = self._clock()  # a cell that an earlier process began
         except BlobsUnavailable as error:
             await self._save_failed(key, entry, error)
         else:
@@ -118,18 +125,18 @@ class Reaper:
         log.info("sandbox.reaped", key=entry.record.key, idle_s=round(self._idle(entry)))
 
     async def _save(self, entry: Entry) -> None:
-        arrival = await self._openings.open(entry, Limits(**entry.record.limits), entry.network or Network())
-        if arrival.kind != "live" or entry.sandbox is None:
+        if not await self._openings.wake(entry) or entry.sandbox is None:
             return  # it was gone: there is nothing newer to keep
         name = blob_name(entry.record.key)
         try:
             summary, size = await self._snapshots.save(entry.sandbox, name)
-        except BlobsUnavailable:
+        except (BlobsUnavailable, SandboxBusy):
             raise
         except SandboxError as error:  # the sandbox's doing: it goes without
             log.warning("sandbox.save_refused", key=entry.record.key, error=str(error))
             entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
             return
+        older = entry.record.snapshot
         entry.record = replace(
             entry.record,
             snapshot=name,
@@ -138,6 +145,9 @@ class Reaper:
             summary=summary.to_json(),
         )
         await self._records.put(entry.record)
+        if older:
+            with contextlib.suppress(BlobsUnavailable):  # it costs space, no more
+                await self._snapshots.delete(older)
 
     async def _save_failed(self, key: str, entry: Entry, error: SandboxError) -> None:
         entry.save_failures += 1
@@ -157,18 +167,29 @@ class Reaper:
         idle = [
             entry
             for entry in self._entries.values()
-            if not entry.lock.locked() and (entry.is_live or entry.record.container_id)
+            if not entry.lock.locked() and (entry.sandbox is not None or entry.record.container_id)
         ]
-        if not idle:
+        for entry in sorted(idle, key=lambda entry: entry.idle_since):
+            if entry.lock.locked() or self._entries.get(entry.record.key) is not entry:
+                continue  # used or dropped while we were at another
+            async with entry.lock:
+                if await self._evict(entry):
+                    return True
+        return False
+
+    async def _evict(self, entry: Entry) -> bool:
+        try:
+            await self.save_and_remove(entry)
+        except SandboxBusy:
+            return False  # its cell began before a restart of ours
+        except BlobsUnavailable as error:
+            # people wait for the memory: it goes, and its thread is told
+            entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
+            await self._openings.drop(entry)
+        except SandboxError as error:
+            log.warning("sandbox.evict_failed", key=entry.record.key, error=str(error))
+            entry.idle_since = self._clock()  # others first, the next time
             return False
-        entry = min(idle, key=lambda entry: entry.idle_since)
-        async with entry.lock:
-            try:
-                await self.save_and_remove(entry)
-            except BlobsUnavailable as error:
-                # people wait for the memory: it goes, and its thread is told
-                entry.record = replace(entry.record, notice=f"Its variables and files could not be kept: {error}")
-                await self._openings.drop(entry)
         log.info("sandbox.evicted", key=entry.record.key)
         return True
 

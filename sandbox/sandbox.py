@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from sandbox.channel import Channel, Stream, Welcome, decode_json
 from sandbox.contract import Cut, Engine, Json, Outcome, RunEvent
 from sandbox.egress import Network
-from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone
+from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, SandboxSilent
 from sandbox.events import Displays, TextStreams, decode, is_start, outcome
 from sandbox.inside.frames import Frame, Kind
 from sandbox.languages import canonical_language
@@ -29,7 +30,7 @@ class Sandbox:
         self.container_id = container_id
         self.limits = limits
         self.boot = ""
-        self.is_paused = False
+        self.is_paused = self.is_surely_paused = False
         self.memory_bytes = 0
         """In use when the last run ended, files in the workspace included."""
         self.leave_running = False
@@ -74,7 +75,7 @@ class Sandbox:
             async with asyncio.timeout(seconds):
                 self._welcome = await self._channel.hello(again=again)
         except TimeoutError as error:
-            raise SandboxError(f"The sandbox did not answer within {seconds:g} s.") from error
+            raise SandboxSilent(f"The sandbox did not answer within {seconds:g} s.") from error
         self.boot = self._welcome.boot
 
     @property
@@ -188,10 +189,10 @@ class Sandbox:
                             self.memory_bytes = event.memory_bytes
                         yield event
         except TimeoutError:
-            await self.remove()
+            await self._remove_if_possible()
             yield _lost("timeout", 124, "The sandbox stopped answering and was removed.")
         except SandboxGone:
-            await self.remove()
+            await self._remove_if_possible()
             yield _lost("lost", 1, "The sandbox ended while the code ran.")
 
     def interrupt(self) -> None:
@@ -207,7 +208,7 @@ class Sandbox:
                 async for _ in stream.frames():
                     pass
         except (TimeoutError, SandboxGone):
-            await self.remove()
+            await self._remove_if_possible()
 
     async def put_file(self, path: str, data: bytes) -> None:
         """Write a file below the workspace, folders included. Raises FileRefused, SandboxGone."""
@@ -245,15 +246,16 @@ class Sandbox:
         await self._channel.ping()
 
     async def pause(self) -> None:
-        """Freeze every process; `unpause` before anything else. Raises SandboxError."""
-        self.is_paused = True
+        """Freeze every process; `unpause` before anything else. Raises SandboxError: it may be frozen or not."""
+        self.is_paused, self.is_surely_paused = True, False
         await self._engine.pause(self.container_id)
+        self.is_surely_paused = True
 
     async def unpause(self) -> None:
         """Let a paused sandbox go on. Raises SandboxError."""
         if self.is_paused:
             await self._engine.unpause(self.container_id)
-            self.is_paused = False
+            self.is_paused = self.is_surely_paused = False
 
     def open(self, request: Json) -> Stream:
         """A stream for a request that is no run and no file. Raises SandboxGone."""
@@ -261,12 +263,20 @@ class Sandbox:
 
     async def connect(self, gate: EgressGate, network: Network, key: str) -> None:
         """Let the sandbox reach what `network` allows, and nothing when that is off. Raises SandboxGone."""
-        self._channel.on_tunnel = gate.tunnels(self._channel, network, key).frame
+        if self._channel.on_end is not None:
+            self._channel.on_end()  # what the network of before has opened
+        tunnels = gate.tunnels(self._channel, network, key)
+        self._channel.on_tunnel, self._channel.on_end = tunnels.frame, tunnels.end
         await self._ask({"op": "claim", "network": network.mode != "off"})
 
     def detach(self) -> None:
         """Leave the container to a later host."""
         self._channel.close()
+
+    async def _remove_if_possible(self) -> None:
+        """The outcome is told although the engine refuses; whoever keeps the sandbox removes it later."""
+        with contextlib.suppress(SandboxError):
+            await self.remove()
 
     async def remove(self) -> None:
         """End the sandbox and remove its container; again is no error."""

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 OnExit = Literal["remove", "save", "leave"]
 
-REMOVE_SECONDS = 30.0  # for all containers together, when the service stops
+REMOVE_SECONDS = 90.0  # for all containers together, when the service stops
 CELL_NAME_CHARS = 80  # of the last cell's first line, for a list
 
 
@@ -111,8 +111,10 @@ class SandboxService:
             container = there.get(record.container_id)
             if container is not None and container.state in ("running", "paused"):
                 del there[record.container_id]
-                idle_since = self._clock() - max(0.0, self._now() - record.last_used)
-                self._entries[record.key] = Entry(record, idle_since=idle_since)
+                self.openings.adopt(record.container_id)
+                if self._settings.on_exit == "leave":  # else it is another's, who will see to it
+                    # as if used just now: what ran when its host died may still run
+                    self._entries[record.key] = Entry(record, idle_since=self._clock())
             else:
                 await self._records.put(replace(record, container_id="", notice=record.notice or GONE))
         for container in there.values():
@@ -129,13 +131,15 @@ class SandboxService:
     ) -> None:
         """Remove, save or leave every container; one that fails stops none of the others."""
         await self._stack.aclose()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(REMOVE_SECONDS):
                 for result in await asyncio.gather(
                     *(self._end(entry) for entry in self._entries.values()), return_exceptions=True
                 ):
                     if isinstance(result, BaseException):
                         log.warning("sandbox.end_failed", error=str(result))
+        except TimeoutError:
+            log.warning("sandbox.end_unfinished", seconds=REMOVE_SECONDS)
         self._entries.clear()
 
     async def _end(self, entry: Entry) -> None:
@@ -158,16 +162,19 @@ class SandboxService:
             if entry is None:
                 record = await self._records.get(key)
                 entry = self._entries.setdefault(key, Entry(record or Record(key=key, owner=owner)))
-            async with entry.lock:
-                if self._entries.get(key) is not entry:
-                    continue  # the reaper dropped it while we waited: another may hold its successor
-                try:
-                    yield Lease(self, entry, limits or self._limits, network or self._network)
-                finally:
-                    entry.idle_since = self._clock()
-                    if entry.record.container_id:
-                        await asyncio.shield(self._records.put(entry.record))
-                return
+            try:
+                async with entry.lock:
+                    if self._entries.get(key) is not entry:
+                        continue  # the reaper dropped it while we waited: another may hold its successor
+                    try:
+                        yield Lease(self, entry, limits or self._limits, network or self._network)
+                    finally:
+                        entry.idle_since = self._clock()
+                        if entry.record.container_id:
+                            await asyncio.shield(self._records.put(entry.record))
+                    return
+            finally:
+                self.admission.changed()  # who waits for a place may have this one's
 
     @property
     def live(self) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sandbox.blobs import Blobs
 from sandbox.channel import decode_json
 from sandbox.contract import Json
-from sandbox.errors import SandboxError
+from sandbox.errors import BlobsUnavailable, SandboxBusy, SandboxError
 from sandbox.inside.frames import Frame, Kind
 from sandbox.limits import MIB
 from sandbox.sandbox import DOWNLOAD_WINDOW, Sandbox
@@ -82,38 +83,15 @@ class Snapshots:
 
         Raises BlobsUnavailable when the store fails, SandboxError when the sandbox does not deliver.
         """
-        end: Json = {}
-
-        async def chunks() -> AsyncIterator[bytes]:
-            limits = self.limits
-            request = {
-                "op": "save",
-                "files": limits.files_mib * MIB,
-                "each": limits.variable_mib * MIB,
-                "all": limits.variables_mib * MIB,
-                "seconds": limits.variables_seconds,
-            }
-            bound = (limits.files_mib + limits.variables_mib) * MIB + OVERHEAD
-            stream = sandbox.open(request)
-            stream.credit(DOWNLOAD_WINDOW)
-            async for frame in stream.frames():
-                if frame.kind is Kind.END:
-                    end.update(decode_json(frame.payload))
-                elif frame.kind is Kind.DATA:
-                    bound -= len(frame.payload)
-                    if bound < 0:
-                        raise SandboxError("The sandbox sends more than was asked for.")
-                    stream.credit(len(frame.payload))
-                    yield frame.payload
-
+        reading = _Reading(sandbox, self.limits)
         try:
             async with asyncio.timeout(self.limits.transfer_seconds + self.limits.variables_seconds):
-                size = await self._blobs.put(name, chunks())
+                size = await self._blobs.put(name, reading.chunks())
         except TimeoutError as error:
-            raise SandboxError("The state was not there in time.") from error
-        if end.get("status") != "ok":
-            raise SandboxError(f"The sandbox did not give its state ({str(end.get('error'))[:200]}).")
-        return _summary(end), size
+            if reading.waits_for_sandbox:
+                raise SandboxError("The state was not there in time.") from error
+            raise BlobsUnavailable("The store did not take the state in time.") from error
+        return _summary(reading.end), size
 
     async def restore(self, sandbox: Sandbox, name: str, saved: Summary) -> Summary:
         """Fill a fresh sandbox; what came back. Raises StateMissing, BlobsUnavailable, SandboxError."""
@@ -121,15 +99,22 @@ class Snapshots:
         request = {"op": "restore", "seconds": limits.load_seconds, "cwd": saved.cwd}
         stream = sandbox.open(request)
         end: Json = {}
+        sent = False
         try:
             async with asyncio.timeout(limits.transfer_seconds + limits.load_seconds):
                 async for piece in self._blobs.get(name):
                     await stream.send(piece)
                 stream.finish()
+                sent = True
                 async for frame in stream.frames():
                     end = _end(frame)
         except TimeoutError as error:
+            if not sent:
+                raise BlobsUnavailable("The store did not give the state in time.") from error
             raise SandboxError("The state was not back in time.") from error
+        finally:
+            if not end:
+                stream.interrupt()
         if end.get("status") != "ok":
             raise SandboxError(f"The sandbox did not take its state ({str(end.get('error'))[:200]}).")
         back = _summary(end)
@@ -145,9 +130,60 @@ class Snapshots:
         await self._blobs.delete(name)
 
 
+class _Reading:
+    """The stream of one save, and whom it waits for."""
+
+    def __init__(self, sandbox: Sandbox, limits: SnapshotLimits) -> None:
+        self._sandbox = sandbox
+        self._left = (limits.files_mib + limits.variables_mib) * MIB + OVERHEAD
+        self._request: Json = {
+            "op": "save",
+            "files": limits.files_mib * MIB,
+            "each": limits.variable_mib * MIB,
+            "all": limits.variables_mib * MIB,
+            "seconds": limits.variables_seconds,
+        }
+        self.waits_for_sandbox = False
+        self.end: Json = {}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes; an end that is not good raises, so that no half of a state is kept."""
+        stream = self._sandbox.open(self._request)
+        stream.credit(DOWNLOAD_WINDOW)
+        try:
+            self.waits_for_sandbox = True
+            async for frame in stream.frames():
+                if frame.kind is Kind.END:
+                    self.end = _good_end(frame)
+                elif frame.kind is Kind.DATA:
+                    self._take(len(frame.payload))
+                    stream.credit(len(frame.payload))
+                    self.waits_for_sandbox = False
+                    yield frame.payload
+                    self.waits_for_sandbox = True
+            self.waits_for_sandbox = False
+        finally:
+            if not self.end:
+                stream.interrupt()  # else it would wait for our credit, and refuse the next save
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise SandboxError("The sandbox sends more than was asked for.")
+
+
 def blob_name(key: str) -> str:
-    """Where a key's state is kept: names of people's channels stay out of the store."""
-    return f"state/{hashlib.sha256(key.encode()).hexdigest()[:40]}"
+    """A new name for a key's state: names of people's channels stay out of the store, and no save replaces another."""
+    return f"state/{hashlib.sha256(key.encode()).hexdigest()[:40]}-{os.urandom(6).hex()}"
+
+
+def _good_end(frame: Frame) -> Json:
+    end = decode_json(frame.payload)
+    if end.get("status") == "busy":
+        raise SandboxBusy("Something runs in the sandbox.")
+    if end.get("status") != "ok":
+        raise SandboxError(f"The sandbox did not give its state ({str(end.get('error'))[:200]}).")
+    return end
 
 
 def _end(frame: Frame) -> Json:

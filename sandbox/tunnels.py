@@ -47,6 +47,7 @@ class EgressGate:
     def __init__(self, settings: EgressSettings, *, resolve: Resolve = resolve) -> None:
         self.settings = settings
         self.resolve = resolve
+        self.is_closed = True
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> EgressGate:
@@ -54,12 +55,14 @@ class EgressGate:
         await self._group.__aenter__()
         self._forever = self._group.create_task(asyncio.Event().wait(), name="egress-gate")
         self._tasks: set[asyncio.Task[None]] = set()
+        self.is_closed = False
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End every tunnel."""
+        """End every tunnel; those that are asked for from now on are refused."""
+        self.is_closed = True
         for task in (self._forever, *self._tasks):
             task.cancel()
         await self._group.__aexit__(None, None, None)
@@ -97,6 +100,9 @@ class Tunnels:
         """Take a frame of a tunnel's stream from the channel; frames of no tunnel are dropped."""
         tunnel = self._tunnels.get(frame.stream)
         if frame.kind is Kind.CONNECT and tunnel is None:
+            if self._gate.is_closed:
+                answer(self.sender, frame.stream, "the network is closed")
+                return
             if len(self._tunnels) >= self.settings.connections:
                 answer(self.sender, frame.stream, f"{len(self._tunnels)} connections are open already")
                 return
@@ -201,34 +207,36 @@ class _Tunnel:
         return await asyncio.open_connection(address, port, limit=2 * MAX_PAYLOAD)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await self._first_bytes()
-        if not first:
+        hello = HelloReader()
+        if not await self._greet(hello):
             return
-        writer.write(first)
+        writer.write(bytes(hello.data))
         down = asyncio.ensure_future(self._carry_down(reader))
-        up = asyncio.ensure_future(self._carry_up(writer))
+        up = asyncio.ensure_future(self._carry_up(writer, hello))
         try:
             await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (down, up):
                 task.cancel()
-            await asyncio.gather(down, up, return_exceptions=True)
+            for result in await asyncio.gather(down, up, return_exceptions=True):
+                if isinstance(result, EgressRefused):
+                    log.warning("egress.refused", key=self._tunnels.key, host=self._host, reason=str(result))
 
-    async def _first_bytes(self) -> bytes:
-        """What the client sends first, once it names the host that it asked for."""
-        hello = HelloReader()
+    async def _greet(self, hello: HelloReader) -> bool:
+        """Read until the client names the host that it asked for; false when it hangs up before."""
         while data := await self._inbox.get():
             name = hello.feed(data)
             if name is None:
                 continue
             if name != self._host:
                 raise EgressRefused(f"asked for {self._host}, but speaks to {name[:80]}")
-            return bytes(hello.data)
-        return b""
+            return True
+        return False
 
-    async def _carry_up(self, writer: asyncio.StreamWriter) -> None:
+    async def _carry_up(self, writer: asyncio.StreamWriter, hello: HelloReader) -> None:
         owed = 0
         while data := await self._inbox.get():
+            hello.feed(data)
             writer.write(data)
             await writer.drain()
             owed += len(data)
@@ -270,6 +278,9 @@ async def _through_proxy(proxy: str, host: str, port: int) -> tuple[asyncio.Stre
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         writer.close()
         raise OSError("the proxy hung up") from error
+    except BaseException:
+        writer.close()
+        raise
     if head.split(b" ", 2)[1:2] != [b"200"]:
         writer.close()
         raise OSError("the proxy of this machine refused")

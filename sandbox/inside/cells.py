@@ -118,7 +118,11 @@ class Cells:
         run.start()
         code = b"".join(run.body)
         run.body.clear()
-        output = self._output = Output(self._selector, self._read_output)
+        try:
+            output = self._output = Output(self._selector, self._read_output)
+        except OSError as failed:  # no descriptor left
+            self._finish({"status": "error", "exit_code": 126, "error": error("SandboxFull", str(failed))})
+            return
         if run.language == "python":
             self.keeper.kernel.run(run.stream, code, output)
             output.given()

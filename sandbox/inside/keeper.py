@@ -80,7 +80,9 @@ class Keeper:
         self._selector.register(self._kernel, self._events, self._read)
 
     def _read(self) -> None:
-        kernel = self.kernel
+        kernel = self._kernel
+        if kernel is None:
+            return  # reaped a moment ago, in the same round of the loop
         for frame in kernel.frames():
             if frame.kind is Kind.NOTE and not kernel.ready:
                 kernel.ready = True

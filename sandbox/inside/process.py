@@ -79,7 +79,11 @@ class Kernel:
 
     def run(self, stream: int, code: bytes, output: Output) -> None:
         """Give the kernel a cell, and where it prints."""
-        fds = [os.dup(output.stdout_in), os.dup(output.stderr_in)]
+        fds: list[int] = []
+        try:
+            fds += [os.dup(output.stdout_in), os.dup(output.stderr_in)]
+        except OSError:
+            pass  # no descriptor left: the cell runs, and what it prints goes nowhere
         frames = [encode(Kind.DATA, stream, chunk) for chunk in chunks(code)]
         self._sending.append((memoryview(b"".join([*frames, encode(Kind.END, stream)])), fds))
         self.flush()

@@ -63,18 +63,24 @@ class Proxy:
         for tunnel in list(self._tunnels.values()):
             self._close(tunnel)
 
+    def pump(self) -> None:
+        """Go on reading where the host's link was full."""
+        for tunnel in list(self._tunnels.values()):
+            self._watch(tunnel)
+
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
         except OSError:
             return  # no descriptor left, or gone again
         client.setblocking(False)
+        if len(self._tunnels) >= MAX_TUNNELS:
+            _turn_away(client)
+            return
         tunnel = Tunnel(client, self._next)
         self._next += 1
         self._tunnels[tunnel.number] = tunnel
         self._selector.register(client, tunnel.events, lambda: self._ready(tunnel))
-        if len(self._tunnels) > MAX_TUNNELS:
-            self._refuse(tunnel, 503, f"{MAX_TUNNELS} connections are open already")
 
     def _ready(self, tunnel: Tunnel) -> None:
         if tunnel.stage == "closed":
@@ -201,6 +207,15 @@ class Proxy:
         self._select(tunnel, 0)
         tunnel.client.close()
         self._tunnels.pop(tunnel.number, None)
+
+
+def _turn_away(client: socket.socket) -> None:
+    """At once and for good: who only connects must not hold a descriptor of ours."""
+    try:
+        client.send(f"HTTP/1.1 503 {MAX_TUNNELS} connections are open already\r\nContent-Length: 0\r\n\r\n".encode())
+    except OSError:
+        pass
+    client.close()
 
 
 def _listen() -> socket.socket:

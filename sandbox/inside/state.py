@@ -46,7 +46,7 @@ class State:
         if op not in ("save", "restore"):
             return False
         if self._stream or self._cells.running is not None:
-            self._link.send_json(Kind.END, stream, {"status": "refused", "error": "something runs"})
+            self._link.send_json(Kind.END, stream, {"status": "busy", "error": "something runs"})
             return True
         self._stream, self._request, self._credit = stream, request, 0
         self._kernel_stage, self._summary = "", {}
@@ -56,12 +56,19 @@ class State:
             self._unpacker = Unpacker(self._files, self._empty())
         return True
 
+    def reset(self) -> None:
+        """Another host came, which knows nothing of what is under way."""
+        if self._stream:
+            self._finish("cut off")
+
     def frame(self, frame: Frame) -> bool:
         """Take a frame of the stream; false when it is another's."""
         if not self._stream or frame.stream != self._stream:
             return False
         if frame.kind is Kind.CREDIT:
             self._credit += int.from_bytes(frame.payload[:4], "big")
+        elif frame.kind is Kind.INTERRUPT:
+            self._finish("cut off")
         elif self._unpacker is not None:
             self._restore(self._unpacker, frame)
         return True
@@ -161,6 +168,9 @@ class State:
             self._link.send_data(self._stream, data)
 
     def _finish(self, error: str | None = None) -> None:
+        if self._kernel_stage in ("asked", "interrupted"):
+            self._cells.keeper.interrupt(self._stream)
+        self._kernel_stage = ""
         stream, self._stream = self._stream, 0
         self._source, self._unpacker = None, None
         self._files.changes()  # what came back is nothing that the next cell made

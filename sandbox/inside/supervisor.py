@@ -57,6 +57,7 @@ class Supervisor:
             self._state.tick()
             self._transfers.pump()
             self._state.pump()
+            self._proxy.pump()
             self._link.flush()
             if self._link.wants_write and not writing:
                 register(self._link.write_fd, selectors.EVENT_WRITE, self._link.flush)
@@ -73,6 +74,7 @@ class Supervisor:
     def _frame(self, frame: Frame) -> None:
         if frame.kind is Kind.HELLO:
             self._proxy.reset()
+            self._state.reset()
             self._welcome()
         elif frame.kind is Kind.PING:
             self._link.send_unnumbered(Kind.PONG)
@@ -80,7 +82,7 @@ class Supervisor:
             self._link.acknowledge(int.from_bytes(frame.payload, "big"))
         elif frame.kind is Kind.OPEN:
             self._open(frame.stream, parse_json(frame.payload))
-        elif frame.kind is Kind.INTERRUPT:
+        elif frame.kind is Kind.INTERRUPT and not self._state.frame(frame):
             self._cells.interrupt(frame.stream)
         elif not self._cells.body(frame) and not self._state.frame(frame):
             self._transfers.frame(frame)

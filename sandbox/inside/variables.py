@@ -104,7 +104,7 @@ def _groups(shell: Any) -> Iterator[list[str]]:
     """Names of the user's variables, those of one object together, so that they are one object again."""
     groups: dict[int, list[str]] = {}
     for name, value in list(shell.user_ns.items()):
-        if not name.startswith("_") and name not in shell.user_ns_hidden:
+        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden:
             groups.setdefault(id(value), []).append(name)
     yield from groups.values()
 

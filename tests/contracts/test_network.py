@@ -11,9 +11,13 @@ import pytest
 import pytest_asyncio
 
 from sandbox import Engine, Limits, Outcome, Output, Sandbox
+from sandbox.admission import AdmissionSettings
 from sandbox.egress import EgressSettings, Network
 from sandbox.engine import DockerEngine
+from sandbox.reaper import LifeSettings
+from sandbox.service import SandboxService, ServiceSettings
 from sandbox.tunnels import EgressGate
+from tests.doubles.clock import Clock
 from tests.doubles.process_engine import ProcessEngine
 from tests.doubles.tls_site import Site, tls_site
 
@@ -123,6 +127,7 @@ async def test_pip_installs_from_the_index_as_agents_write_it(
     ],
 )
 async def test_every_other_host_is_refused_with_the_reason(sandbox: Sandbox, site: Site, url: str, why: str) -> None:
+    """Cases 36, 37."""
     code = f"""
 import http.client, urllib.parse
 url = urllib.parse.urlsplit({url.format(port=site.port)!r})
@@ -142,6 +147,7 @@ r = c.getresponse(); print(r.status, r.reason)
 
 
 async def test_another_name_in_the_hello_than_in_the_connect_is_cut_off(sandbox: Sandbox, site: Site) -> None:
+    """Case 37."""
     site.requests.clear()
     code = f"""
 import os, socket, ssl, urllib.parse
@@ -205,6 +211,7 @@ thread = threading.Thread(target=load); thread.start()
 
 
 async def test_off_is_said_at_once(engine: Engine) -> None:
+    """Case 35."""
     sandbox = await Sandbox.start(engine, f"off-{os.urandom(4).hex()}", Limits(timeout_seconds=20))
     started = time.monotonic()
 
@@ -214,3 +221,43 @@ async def test_off_is_said_at_once(engine: Engine) -> None:
 
     assert "403 the network is off in this sandbox" in printed
     assert seconds < 10
+
+
+REASON = """
+import http.client, os, urllib.parse
+def reason(host):
+    proxy = urllib.parse.urlsplit(os.environ['HTTPS_PROXY'])
+    c = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
+    c.request('CONNECT', host + ':443')
+    return c.getresponse().reason
+"""
+
+
+async def test_what_is_allowed_stays_so_over_a_pause_and_a_restore_and_no_longer(engine: Engine) -> None:
+    """Case 40."""
+    clock = Clock()
+    life = LifeSettings(pause_seconds=30, save_seconds=60, reap_every_seconds=3600)
+    settings = ServiceSettings(admission=AdmissionSettings(free_mib=0), life=life)
+    limits = Limits(timeout_seconds=30)
+    allowed = Network(mode="allowlist", hosts=frozenset({"allowed.invalid"}))
+
+    async with SandboxService(engine, limits=limits, settings=settings, clock=clock, now=clock) as sandboxes:
+
+        async def reasons(network: Network) -> tuple[str, str]:
+            async with sandboxes.lease("a", network=network) as lease:
+                sandbox = await lease.sandbox()
+                await run(sandbox, REASON)
+                one, other = [await run(sandbox, f"print(reason('{name}.invalid'))") for name in ("allowed", "other")]
+            return one, other
+
+        seen = [await reasons(allowed)]
+        for seconds in (31, 61):
+            clock.now += seconds
+            await sandboxes.reaper.reap()
+            seen.append(await reasons(allowed))
+        clock.now += 31
+        await sandboxes.reaper.reap()
+        off = await reasons(Network())
+
+    assert all("cannot be reached" in one and "not among the hosts" in other for one, other in seen), seen
+    assert all("the network is off" in reason for reason in off)

@@ -94,6 +94,7 @@ print(os.readlink('../link'), os.listdir('../empty'))
 
 
 async def test_what_cannot_be_kept_is_named_with_its_reason(engine: Engine, snapshots: Snapshots) -> None:
+    """Case 46."""
     before = """
 import os, time
 good = 1
@@ -143,6 +144,7 @@ deaf = Deaf()
 async def test_a_variable_that_hangs_or_kills_on_its_way_back_pins_nothing(
     engine: Engine, snapshots: Snapshots
 ) -> None:
+    """Case 50."""
     before = """
 import os, time
 class Deadly:

@@ -38,6 +38,7 @@ def test_a_turn_goes_on_after_kill_9_without_repeating_a_call_or_a_cell(tmp_path
 
 
 def test_a_cell_under_way_at_kill_9_goes_on_and_is_told_whole_and_once(tmp_path: Path) -> None:
+    """Case 41."""
     code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nn = globals().get('n', 0) + 1\nprint('ended', n)"
     with threadbox(tmp_path) as first:
         thread = first.begin(f"```\n{code}\n```")

@@ -196,3 +196,18 @@ async def test_deep_recursion_ends_at_most_its_interpreter(sandbox: Sandbox, cod
     assert end.status in ("error", "crashed", "oom")
     assert not end.sandbox_lost
     assert await works(sandbox)
+
+
+async def test_connections_that_say_nothing_take_no_descriptor_of_the_supervisor(own: Sandbox) -> None:
+    """Cases 13, 37."""
+    code = """
+import os, socket, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ['HTTPS_PROXY'])
+kept = [socket.create_connection((proxy.hostname, proxy.port), 5) for _ in range(300)]
+print(sum(b'503' in s.recv(100) for s in kept[16:]))
+"""
+
+    text, end = await run(own, code)
+
+    assert (text, end.sandbox_lost) == ("284\n", False)
+    assert await works(own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import subprocess
 import sys
@@ -78,7 +77,7 @@ for name in ('pypi.org', 'host.docker.internal', 'gateway.docker.internal', 'met
 
 async def test_there_is_no_interface_but_loopback_and_no_route(sandbox: Sandbox) -> None:
     """Cases 35, 36."""
-    text, _ = await run(sandbox, "import socket; print([name for _, name in socket.if_nameindex()])")
+    text, _ = await run(sandbox, "print([line.split(':')[0].strip() for line in list(open('/proc/net/dev'))[2:]])")
     routes, _ = await run(sandbox, "print(len(open('/proc/net/route').read().splitlines()))")
 
     assert text == "['lo']\n"
@@ -115,12 +114,10 @@ async def test_one_sandbox_reaches_no_other(engine: DockerEngine) -> None:
     first, second = await asyncio.gather(start(engine), start(engine))
     listen = """
 import os, socket
-from multiprocessing import shared_memory
 tcp = socket.create_server(('0.0.0.0', 4711)); tcp.setblocking(False)
 abstract = socket.socket(socket.AF_UNIX); abstract.bind('\\0threadbox-test'); abstract.listen()
 memory = open('/dev/shm/threadbox-test', 'w')
 open('/tmp/threadbox-test', 'w').write('x'); open('threadbox-test', 'w').write('x')
-os.setpgid(0, 0) if os.getpgid(0) != os.getpid() else None
 print('listens')
 """
     attack = (
@@ -218,4 +215,3 @@ async def test_the_hosts_side_of_the_sandbox_knows_no_unpickler() -> None:
     assert not any(
         word in source for source in sources for word in ("import pickle", "import shelve", "import marshal")
     )
-    assert os.path.exists(ROOT / "sandbox" / "snapshot.py")

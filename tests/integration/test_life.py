@@ -79,6 +79,7 @@ def text(events: list[RunEvent]) -> str:
 
 
 async def test_idle_is_paused_then_saved_and_removed_then_brought_back(world: World) -> None:
+    """Case 46."""
     async with world.service() as service:
         async with service.lease("a") as lease:
             await output(lease, "x = 41")
@@ -181,6 +182,7 @@ async def test_a_reset_forgets_what_was_saved(world: World) -> None:
 
 
 async def test_a_restart_finds_variables_and_removes_only_orphans(world: World) -> None:
+    """Case 41."""
     async with world.service() as service, service.lease("a") as lease:
         await output(lease, "x = 41")
     await world.engine.create("orphan", Limits())

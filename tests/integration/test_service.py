@@ -83,6 +83,7 @@ async def test_only_what_is_idle_long_enough_is_reaped(process_engine: ProcessEn
 
 
 async def test_a_busy_sandbox_is_never_reaped(process_engine: ProcessEngine, clock: Clock) -> None:
+    """Case 44."""
     async with service(process_engine, clock) as sandboxes, sandboxes.lease("a") as lease:
         await output(lease, "x = 1")
         clock.now = 10_000
@@ -108,6 +109,7 @@ async def test_the_longest_idle_makes_room(process_engine: ProcessEngine, clock:
 async def test_when_all_are_busy_a_cell_waits_its_turn_and_says_its_place(
     process_engine: ProcessEngine, clock: Clock
 ) -> None:
+    """Case 48."""
     async with service(process_engine, clock, most=1) as sandboxes:
         places: dict[str, list[int]] = {}
         ended: list[str] = []
@@ -199,7 +201,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(process_engine: ProcessE
 
 
 async def test_messages_that_race_the_reaper_lose_nothing(process_engine: ProcessEngine, clock: Clock) -> None:
-    """A message and the reaper race: whoever wins, the cell runs in a live sandbox and its outcome is told."""
+    """Case 43: a message and the reaper race: whoever wins, the cell runs in a live sandbox and its outcome is told."""
     async with service(process_engine, clock) as sandboxes:
         async with sandboxes.lease("a") as lease:
             await output(lease, "n = 0")

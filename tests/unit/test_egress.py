@@ -29,12 +29,14 @@ def test_an_allowed_name_passes_in_any_case(host: str) -> None:
     ],
 )  # fmt: skip
 def test_every_other_name_and_every_address_is_refused(host: str) -> None:
+    """Case 37."""
     with pytest.raises(EgressRefused):
         check(host, 443, INDEX, SETTINGS)
 
 
 @pytest.mark.parametrize("port", [22, 25, 80, 8080, 8443, 1, 65535])
 def test_only_port_443_is_reached(port: int) -> None:
+    """Case 37."""
     with pytest.raises(EgressRefused, match=f"port {port} is not reached"):
         check("pypi.org", port, INDEX, SETTINGS)
 
@@ -54,6 +56,7 @@ def test_trust_alone_opens_nothing() -> None:
 
 @pytest.mark.parametrize("mode", ["packages", "allowlist"])
 def test_an_empty_list_means_nothing_and_not_everything(mode: str) -> None:
+    """Case 39."""
     with pytest.raises(EgressRefused):
         check("pypi.org", 443, Network(mode=mode), SETTINGS)  # type: ignore[arg-type]
 
@@ -74,6 +77,7 @@ def test_off_is_said_whatever_the_host() -> None:
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
+    """Case 36."""
     assert not is_public(address)
     with pytest.raises(EgressRefused):
         usable([address], trusted=False)
@@ -85,6 +89,7 @@ def test_a_public_address_is_reached(address: str) -> None:
 
 
 def test_one_private_address_among_public_ones_refuses_the_name() -> None:
+    """Cases 36, 37."""
     with pytest.raises(EgressRefused):
         usable(["1.1.1.1", "127.0.0.1"], trusted=False)
 
