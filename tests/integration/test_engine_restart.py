@@ -50,7 +50,8 @@ class OwnEngine:
         folder = self._folder
         with (folder / "log").open("ab") as output:
             self._process = subprocess.Popen(
-                ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid",
+                # in a network of its own: --bridge=none removes the docker0 that the machine's own engine needs
+                ["unshare", "--net", "dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid",
                  "-H", self.url, "--bridge=none", "--iptables=false", "--ip6tables=false"],
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
