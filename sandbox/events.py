@@ -129,3 +129,15 @@ def _known_outcome(
         variables_kept=end.get("kernel") != "lost",
         variables_lost_before=bool(end.get("lost_before")),
     )
+
+
+def lost(status: Literal["timeout", "lost"], exit_code: int, message: str) -> Outcome:
+    """The outcome of a run whose sandbox is gone."""
+    return Outcome(
+        status=status,
+        exit_code=exit_code,
+        error_name="SandboxLost",
+        error_message=message,
+        variables_kept=False,
+        sandbox_lost=True,
+    )

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sandbox.channel import Channel, Stream, Welcome, decode_json
 from sandbox.contract import Cut, Engine, Json, Outcome, RunEvent
 from sandbox.egress import Network
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, SandboxSilent
-from sandbox.events import Displays, TextStreams, decode, is_start, outcome
+from sandbox.events import Displays, TextStreams, decode, is_start, lost, outcome
 from sandbox.inside.frames import Frame, Kind
 from sandbox.languages import canonical_language
 from sandbox.limits import ATTACH_SECONDS, HOST_GRACE_SECONDS, START_SECONDS, Limits
@@ -190,10 +190,10 @@ class Sandbox:
                         yield event
         except TimeoutError:
             await self._remove_if_possible()
-            yield _lost("timeout", 124, "The sandbox stopped answering and was removed.")
+            yield lost("timeout", 124, "The sandbox stopped answering and was removed.")
         except SandboxGone:
             await self._remove_if_possible()
-            yield _lost("lost", 1, "The sandbox ended while the code ran.")
+            yield lost("lost", 1, "The sandbox ended while the code ran.")
 
     def interrupt(self) -> None:
         """Stop the run under way, if there is one: within 2 s it ends with status `interrupted`."""
@@ -289,14 +289,3 @@ def _check_end(frame: Frame) -> None:
         end = decode_json(frame.payload)
         if end.get("status") != "ok":
             raise FileRefused(str(end.get("error"))[:500])
-
-
-def _lost(status: Literal["timeout", "lost"], exit_code: int, message: str) -> Outcome:
-    return Outcome(
-        status=status,
-        exit_code=exit_code,
-        error_name="SandboxLost",
-        error_message=message,
-        variables_kept=False,
-        sandbox_lost=True,
-    )

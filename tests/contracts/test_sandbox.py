@@ -13,27 +13,10 @@ import pytest_asyncio
 
 from sandbox import Cut, Display, Engine, Limits, Outcome, Output, RunEvent, Sandbox
 from sandbox.channel import Channel, decode_json
-from sandbox.engine import DockerEngine
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
-from tests.doubles.process_engine import ProcessEngine
 
 # one loop for the module: the tests share a sandbox, and only what a test breaks is made anew
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-ENGINES = ["process", pytest.param("docker", marks=pytest.mark.docker)]
-
-
-@pytest_asyncio.fixture(params=ENGINES, scope="module", loop_scope="module")
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    if request.param == "docker":
-        image = request.getfixturevalue("image")
-        docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
-        yield docker_engine
-        assert await docker_engine.containers() == []
-        await docker_engine.aclose()
-        return
-    process_engine = ProcessEngine()
-    yield process_engine
-    await process_engine.aclose()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

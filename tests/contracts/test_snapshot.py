@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from sandbox import Engine, Limits, Outcome, Output, Sandbox
 from sandbox.blobs import Blobs
-from sandbox.engine import DockerEngine
 from sandbox.errors import BlobsUnavailable, StateMissing
 from sandbox.snapshot import SnapshotLimits, Snapshots, Summary
-from tests.doubles.process_engine import ProcessEngine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = Limits(timeout_seconds=20, interrupt_seconds=0.5)
-
-
-@pytest_asyncio.fixture(
-    params=["process", pytest.param("docker", marks=pytest.mark.docker)], scope="module", loop_scope="module"
-)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    if request.param == "docker":
-        image = request.getfixturevalue("image")
-        docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
-        yield docker_engine
-        assert await docker_engine.containers() == []
-        await docker_engine.aclose()
-        return
-    process_engine = ProcessEngine()
-    yield process_engine
-    await process_engine.aclose()
 
 
 @pytest.fixture

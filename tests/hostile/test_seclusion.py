@@ -65,7 +65,7 @@ async def test_no_name_is_resolved_in_a_sandbox_without_a_network(sandbox: Sandb
     """Case 35."""
     code = """
 import socket
-for name in ('pypi.org', 'host.docker.internal', 'gateway.docker.internal', 'metadata.google.internal'):
+for name in ('index.example', 'host.docker.internal', 'gateway.docker.internal', 'metadata.google.internal'):
     try: print('resolved', socket.getaddrinfo(name, 443))
     except OSError as error: print('refused')
 """

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sandbox.egress import EgressRefused, EgressSettings, HelloReader, Network, check, is_public, usable
 
-INDEX = Network(mode="packages", hosts=frozenset({"pypi.org", "files.example.org"}))
+INDEX = Network(mode="packages", hosts=frozenset({"index.example", "files.example.org"}))
 SETTINGS = EgressSettings(trusted=frozenset({("mirror.corp", 8443)}))
 
 
-@pytest.mark.parametrize("host", ["pypi.org", "PyPI.org", "pypi.org.", "files.example.org"])
+@pytest.mark.parametrize("host", ["index.example", "Index.example", "index.example.", "files.example.org"])
 def test_an_allowed_name_passes_in_any_case(host: str) -> None:
     assert check(host, 443, INDEX, SETTINGS) == host.lower().rstrip(".")
 
@@ -22,9 +22,9 @@ def test_an_allowed_name_passes_in_any_case(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "evil.org", "sub.pypi.org", "pypi.org.evil.org", "notpypi.org", "org", "", "*", "*.pypi.org", ".pypi.org",
-        "pypi.org..", "pypi.org:443", "pypi.org/", "pypi.org@evil.org", "pypi.org\0.evil.org", "pypi.org\r\nX: y",
-        "pypi。org", "\u0440ypi.org", "xn--ypi-4cd.org", " pypi.org", "1.1.1.1", "127.0.0.1", "0x7f.1", "2130706433", "[::1]",
+        "evil.org", "sub.index.example", "index.example.evil.org", "notindex.example", "org", "", "*", "*.index.example", ".index.example",
+        "index.example..", "index.example:443", "index.example/", "index.example@evil.org", "index.example\0.evil.org", "index.example\r\nX: y",
+        "index。example", "ind\u0435x.example", "xn--ypi-4cd.org", " index.example", "1.1.1.1", "127.0.0.1", "0x7f.1", "2130706433", "[::1]",
         "::1", "169.254.169.254", "metadata.google.internal", "localhost", "host.docker.internal", "a" * 300 + ".org",
     ],
 )  # fmt: skip
@@ -38,15 +38,15 @@ def test_every_other_name_and_every_address_is_refused(host: str) -> None:
 def test_only_port_443_is_reached(port: int) -> None:
     """Case 37."""
     with pytest.raises(EgressRefused, match=f"port {port} is not reached"):
-        check("pypi.org", port, INDEX, SETTINGS)
+        check("index.example", port, INDEX, SETTINGS)
 
 
 def test_a_trusted_port_is_reached_on_the_trusted_host_alone() -> None:
-    network = Network(mode="allowlist", hosts=frozenset({"mirror.corp", "pypi.org"}))
+    network = Network(mode="allowlist", hosts=frozenset({"mirror.corp", "index.example"}))
 
     assert check("mirror.corp", 8443, network, SETTINGS) == "mirror.corp"
     with pytest.raises(EgressRefused):
-        check("pypi.org", 8443, network, SETTINGS)
+        check("index.example", 8443, network, SETTINGS)
 
 
 def test_trust_alone_opens_nothing() -> None:
@@ -58,12 +58,12 @@ def test_trust_alone_opens_nothing() -> None:
 def test_an_empty_list_means_nothing_and_not_everything(mode: str) -> None:
     """Case 39."""
     with pytest.raises(EgressRefused):
-        check("pypi.org", 443, Network(mode=mode), SETTINGS)  # type: ignore[arg-type]
+        check("index.example", 443, Network(mode=mode), SETTINGS)  # type: ignore[arg-type]
 
 
 def test_off_is_said_whatever_the_host() -> None:
     with pytest.raises(EgressRefused, match="the network is off"):
-        check("pypi.org", 443, Network(hosts=frozenset({"pypi.org"})), SETTINGS)
+        check("index.example", 443, Network(hosts=frozenset({"index.example"})), SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -111,27 +111,27 @@ def hello(name: str | None) -> bytes:
 
 @pytest.mark.parametrize("step", [1, 7, 100, 10_000])
 def test_the_name_is_read_from_a_hello_cut_anywhere(step: int) -> None:
-    data = hello("PyPI.org")
+    data = hello("Index.example")
     reader = HelloReader()
     names = [reader.feed(data[start : start + step]) for start in range(0, len(data), step)]
 
-    assert names[-1] == "pypi.org"
+    assert names[-1] == "index.example"
     assert set(names[:-1]) <= {None}
 
 
 def test_a_hello_over_several_records_is_read() -> None:
-    data = hello("pypi.org")
+    data = hello("index.example")
     body = data[5:]
     records = b"".join(
         bytes([22, 3, 1]) + len(part).to_bytes(2, "big") + part
         for part in (body[i : i + 50] for i in range(0, len(body), 50))
     )
 
-    assert HelloReader().feed(records) == "pypi.org"
+    assert HelloReader().feed(records) == "index.example"
 
 
 @pytest.mark.parametrize(
-    "data", [b"GET / HTTP/1.1\r\nHost: pypi.org\r\n\r\n", b"SSH-2.0-x\r\n", b"\x16\x03\x01\x00\x00"]
+    "data", [b"GET / HTTP/1.1\r\nHost: index.example\r\n\r\n", b"SSH-2.0-x\r\n", b"\x16\x03\x01\x00\x00"]
 )
 def test_what_is_no_tls_is_refused(data: bytes) -> None:
     with pytest.raises(EgressRefused):
@@ -144,7 +144,7 @@ def test_a_hello_that_names_nobody_is_refused() -> None:
 
 
 def test_an_encrypted_hello_is_refused() -> None:
-    data = bytearray(hello("pypi.org"))
+    data = bytearray(hello("index.example"))
     extension = b"\xfe\x0d\x00\x01\x00"
     body = bytearray(data[9:])
     position = 34
