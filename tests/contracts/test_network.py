@@ -13,7 +13,6 @@ import pytest_asyncio
 from sandbox import Engine, Limits, Outcome, Output, Sandbox
 from sandbox.admission import AdmissionSettings
 from sandbox.egress import EgressSettings, Network
-from sandbox.engine import DockerEngine
 from sandbox.reaper import LifeSettings
 from sandbox.service import SandboxService, ServiceSettings
 from sandbox.tunnels import EgressGate
@@ -73,6 +72,8 @@ async def test_an_allowed_host_is_reached(sandbox: Sandbox, site: Site) -> None:
     assert await run(sandbox, f"print(get('https://index.test:{site.port}/word'))") == "the word\n"
 
 
+# only there: the interpreter of the tests has no pip, the image has
+@pytest.mark.parametrize("engine", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="module")
 @pytest.mark.parametrize(
     "install",
     [
@@ -81,11 +82,7 @@ async def test_an_allowed_host_is_reached(sandbox: Sandbox, site: Site) -> None:
         "import subprocess, sys; subprocess.check_call([sys.executable, '-m', 'pip', 'install', *'{options} tbhello'.split()])",
     ],
 )
-async def test_pip_installs_from_the_index_as_agents_write_it(
-    engine: Engine, sandbox: Sandbox, site: Site, install: str
-) -> None:
-    if not isinstance(engine, DockerEngine):
-        pytest.skip("the interpreter of the tests has no pip; the image has")
+async def test_pip_installs_from_the_index_as_agents_write_it(sandbox: Sandbox, site: Site, install: str) -> None:
     await run(sandbox, "pip uninstall -y tbhello", "bash")
     await run(sandbox, "import os; os.environ['REQUESTS_CA_BUNDLE'] = os.path.abspath('ca.pem')")
     options = f"--index-url https://index.test:{site.port}/simple"
