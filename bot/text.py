@@ -47,6 +47,12 @@ def _fenced(lines: list[str]) -> Iterator[CodeBlock]:
             code.append(line)
 
 
+def title_of(text: str, most: int) -> str:
+    """The first line of a message that says something, for a list; empty when there is none."""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line[:most] for line in lines if line and not line.startswith(("```", "~~~"))), "")
+
+
 def printable(text: str) -> str:
     """Output as it can be shown: no ANSI, no control or direction characters, overwritten lines resolved."""
     text = _ANSI.sub("", text).replace("\r\n", "\n")

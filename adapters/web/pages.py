@@ -23,9 +23,10 @@ from adapters.web.outbound import SAFE_IMAGES, SEALED
 from adapters.web.security import Door, Sessions, TooLarge, cookie_header, is_token, session_of
 from bot.errors import Refused
 from bot.model import Attachment, ThreadKey
-from bot.text import file_name, size_words
+from bot.text import file_name, size_words, title_of
 
 SEALED_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+TITLE_CHARS = 80
 MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 
@@ -98,7 +99,7 @@ class Pages:
         entries = await self._platform.entries(key)
         if not entries:
             raise LookupError(key.thread)
-        title = next((line for line in entries[0].message.text.splitlines() if line.strip()), "Files")[:80]
+        title = title_of(entries[0].message.text, TITLE_CHARS) or "Files"
         return await self._page(request, key.channel, key.thread, title, await self._platform.snapshot(key))
 
     async def _page(self, request: Request, channel: str, thread: str | None, title: str, entries: str) -> Response:

@@ -9,6 +9,7 @@ from bot.model import Entry, PostedReply, Reply, ThreadKey, ThreadSummary
 from bot.store.database import Database
 from bot.store.inbox import thread_id
 from bot.store.schema import messages, replies, turns
+from bot.text import title_of
 
 TITLE_CHARS = 80
 
@@ -70,7 +71,7 @@ class SqlHistory:
         summaries = []
         for body, updated_at, count in rows:
             message = message_from_json(body)
-            title = message.text.strip().splitlines()[0][:TITLE_CHARS] if message.text.strip() else "(files)"
+            title = title_of(message.text, TITLE_CHARS) or "(files)"
             summaries.append(
                 ThreadSummary(
                     key=message.key, title=title, author=message.author.name, messages=count, updated_at=updated_at

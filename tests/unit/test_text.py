@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.text import CodeBlock, code_blocks, cut_middle, file_name, printable, size_words
+from bot.text import CodeBlock, code_blocks, cut_middle, file_name, printable, size_words, title_of
 
 
 def test_fenced_blocks_are_found_in_order_with_their_language() -> None:
@@ -72,3 +72,17 @@ def test_a_hostile_name_becomes_a_plain_one(path: str, name: str) -> None:
 
 def test_sizes_are_said_as_people_say_them() -> None:
     assert [size_words(n) for n in (12, 4_200, 3_500_000, 2_000_000_000)] == ["12 B", "4.2 KB", "3.5 MB", "2.0 GB"]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("```python\nx = 1\n```", "x = 1"),
+        ("\n\n  hello  \nmore", "hello"),
+        ("```\n```", ""),
+        ("", ""),
+        ("abcdef", "abcd"),
+    ],
+)
+def test_the_title_of_a_message_is_its_first_line_that_says_something(text: str, title: str) -> None:
+    assert title_of(text, 4 if text == "abcdef" else 80) == title
