@@ -263,3 +263,21 @@ async def test_a_sandbox_with_other_limits_does_not_come_from_the_pool(world: Wo
             await output(lease, "x = 1")
 
         assert service.pool.ready == 1
+
+
+@pytest.mark.parametrize("on_exit", ["save", "remove"])
+async def test_a_process_that_ends_with_its_answer_leaves_alone_what_it_did_not_use(
+    world: World, on_exit: OnExit
+) -> None:
+    async with world.service() as service, service.lease("a") as lease:
+        await output(lease, "x = 41")
+    world.clock.now = 5000
+
+    async with world.service(on_exit=on_exit) as service:
+        await service.reaper.reap()
+        async with service.lease("b") as lease:
+            await output(lease, "y = 1")
+
+    async with world.service(on_exit="remove") as service, service.lease("a") as lease:
+        assert (await lease.arrive()).kind == "live"
+        assert await output(lease, "print(x)") == "41\n"

@@ -170,3 +170,17 @@ def test_no_bytes_raise_anything_but_a_refusal(noise: bytes, at: int) -> None:
 
 
 HELLO = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + bytes(32) + b"\x00\x00\x02\x13\x01\x01\x00"
+
+
+def test_a_second_hello_must_mean_the_same_server() -> None:
+    reader = HelloReader()
+    reader.feed(hello("index.example"))
+    reader.feed(hello("index.example"))
+
+    with pytest.raises(EgressRefused, match="names another server"):
+        reader.feed(hello("evil.example"))
+
+
+def test_another_hello_right_behind_the_first_is_refused() -> None:
+    with pytest.raises(EgressRefused, match="names another server"):
+        HelloReader().feed(hello("index.example") + hello("evil.example"))
