@@ -21,15 +21,26 @@ from bot.cells import CellLimits
 from bot.clock import utc_now
 from bot.commands import Commands
 from bot.errors import AlreadyRunning
+from bot.front import make_front
 from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
+from bot.options import Effective, Options, Ranges
 from bot.ports import Agent, Platform
 from bot.sandbox_setup import make_engine, make_reach, make_service, make_snapshots, network_words
 from bot.secrets import Redactor
 from bot.settings import Settings
 from bot.stops import Stops
-from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlRecords, SqlTurns
+from bot.store import (
+    Database,
+    SqlChoices,
+    SqlHistory,
+    SqlOutbox,
+    SqlPeople,
+    SqlRecords,
+    SqlTurns,
+)
 from bot.turn import TurnLimits, TurnRunner
+from bot.turn_work import WorkLimits
 from sandbox.limits import MIB
 from sandbox.service import OnExit
 
@@ -49,6 +60,8 @@ class Parts:
     commands: Commands
     history: SqlHistory
     artifacts: BlobArtifacts
+    people: SqlPeople
+    choices: SqlChoices
 
 
 class App:
@@ -99,9 +112,23 @@ class App:
         self._sandboxes = await self._stack.enter_async_context(service)
         self._artifacts = artifacts
         self._queue = self._make_queue(folder)
-        commands = Commands(self._stops, self._sandboxes)
-        intake = Intake(SqlInbox(database, utc_now), self._queue, commands, intake_limits(settings))
-        self.parts = Parts(intake=intake, commands=commands, history=SqlHistory(database), artifacts=artifacts)
+        self._front = make_front(
+            database,
+            self._queue,
+            self._sandboxes,
+            self._stops,
+            make_options(settings),
+            intake_limits(settings),
+            utc_now,
+        )
+        self.parts = Parts(
+            intake=self._front.intake,
+            commands=self._front.commands,
+            history=SqlHistory(database),
+            artifacts=artifacts,
+            people=self._front.people,
+            choices=self._front.choices,
+        )
 
     def _make_queue(self, folder: Path) -> DbosTurnQueue | MemoryTurnQueue:
         if not self._durable:
@@ -124,6 +151,8 @@ class App:
             stops=self._stops,
             limits=turn_limits(self._settings),
             redactor=self._redactor,
+            waiting=self._front.waiting,
+            options=self._front.effective,
         )
         for platform in platforms.values():
             if not platform.outlives_us:
@@ -182,11 +211,32 @@ def turn_limits(settings: Settings) -> TurnLimits:
     """A turn's slice of the settings."""
     return TurnLimits(
         seconds=settings.turn_seconds,
-        upload_bytes=settings.upload_mib * MIB,
-        cells=CellLimits(
+        work=WorkLimits(
+            upload_bytes=settings.upload_mib * MIB,
+            cells=CellLimits(
+                cpu_seconds=settings.turn_cpu_seconds,
+                file_bytes=settings.reply_file_mib * MIB,
+                files=settings.reply_files,
+            ),
+        ),
+    )
+
+
+def make_options(settings: Settings) -> Options:
+    """What people may choose, within the operator's bounds."""
+    models = tuple(dict.fromkeys([settings.model, *settings.models.replace(",", " ").split()]))
+    return Options(
+        Effective(
+            model=settings.model,
+            timeout=settings.cell_timeout_seconds,
             cpu_seconds=settings.turn_cpu_seconds,
-            file_bytes=settings.reply_file_mib * MIB,
-            files=settings.reply_files,
+            network=settings.network,
+        ),
+        Ranges(
+            models=models,
+            networks=tuple(dict.fromkeys(["off", settings.network])),
+            most_timeout=max(settings.cell_timeout_most_seconds, settings.cell_timeout_seconds),
+            most_cpu_seconds=settings.turn_cpu_seconds,
         ),
     )
 

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from obstore.store import LocalStore
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from bot.model import Artifact
 from bot.ports import Clock
@@ -49,3 +49,16 @@ class BlobArtifacts:
         got = await self._store.get_async(artifact_id)
         data = bytes(await got.bytes_async())
         return Artifact(id=row.id, name=row.name, mime=row.mime, size=row.size), data
+
+    async def shown_as(self, artifact_id: str) -> str | None:
+        """See bot.ports.Artifacts."""
+        query = select(artifacts.c.platform_id).where(artifacts.c.id == artifact_id)
+        async with self._database.begin() as connection:
+            found: str | None = (await connection.execute(query)).scalar_one_or_none()
+        return found
+
+    async def show_as(self, artifact_id: str, platform_id: str) -> None:
+        """See bot.ports.Artifacts."""
+        mine = artifacts.c.id == artifact_id
+        async with self._database.begin() as connection:
+            await connection.execute(update(artifacts).where(mine).values(platform_id=platform_id))

@@ -12,7 +12,8 @@ from bot.arrival import arrival_words
 from bot.codec import cell_from_json
 from bot.errors import BudgetSpent
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json, Said
-from bot.ports import Artifacts, Emit, Steps, Stop, Turns
+from bot.ports import Artifacts, Emit, Steps, Turns
+from bot.stops import Stop
 from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words, valid_text
 from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
 from sandbox.errors import FileRefused, SandboxGone
@@ -32,6 +33,8 @@ class CellLimits:
     cpu_seconds: float
     file_bytes: int
     files: int
+    timeout_seconds: float | None = None
+    """Of one cell; None for the sandbox's own."""
 
 
 @dataclass
@@ -93,7 +96,14 @@ class TurnCells:
         if not await self._turns.begin_run(request_id, self._turn_id):
             return asdict(await self._resume(request_id))
         try:
-            return asdict(await self._read(request_id, self._lease.run(code, language, request_id=request_id)))
+            return asdict(
+                await self._read(
+                    request_id,
+                    self._lease.run(
+                        code, language, request_id=request_id, timeout_seconds=self._limits.timeout_seconds
+                    ),
+                )
+            )
         except SandboxError as error:
             message = f"The sandbox failed: {error} {error.mend}".strip()
             return asdict(CellResult(status="lost", exit_code=1, output="", message=message))

@@ -18,6 +18,7 @@ from bot.model import (
     Person,
     Picture,
     Printed,
+    Quoted,
     Reply,
     Text,
     ThreadKey,
@@ -70,7 +71,20 @@ def message_from_json(value: Json) -> IncomingMessage:
         sent_at=datetime.fromisoformat(value["sent_at"]),
         for_us=value["for_us"],
         attachments=tuple(Attachment(**item) for item in value["attachments"]),
+        for_others=value.get("for_others", False),
+        in_thread=value.get("in_thread", False),
     )
+
+
+def quoted_to_json(quoted: Quoted) -> Json:
+    """An earlier message as plain JSON."""
+    return asdict(quoted)
+
+
+def quoted_from_json(value: Json) -> Quoted:
+    """The earlier message that `quoted_to_json` wrote."""
+    attachments = tuple(Attachment(**item) for item in value["attachments"])
+    return Quoted(speaker=value["speaker"], text=value["text"], attachments=attachments)
 
 
 def cell_from_json(value: Json) -> CellResult:

@@ -9,8 +9,12 @@ import structlog
 
 from bot.commands import Commands
 from bot.errors import Refused
-from bot.model import IncomingMessage, Receipt, Turn
-from bot.ports import Inbox, Platform, TurnQueue
+from bot.model import IncomingMessage, Person, Receipt, ThreadKey, Turn
+from bot.options import Effective, Options
+from bot.order import ThreadOrder
+from bot.policy import may_ask, may_do
+from bot.ports import Choices, Clock, Inbox, People, Platform, TurnQueue, Waiting
+from bot.stops import Stops
 from bot.text import size_words
 
 log = structlog.get_logger()
@@ -28,32 +32,75 @@ class IntakeLimits:
     turns_per_person: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeStore:
+    """The parts of the store that the intake reads and writes."""
+
+    inbox: Inbox
+    waiting: Waiting
+    people: People
+    choices: Choices
+
+
 class Intake:
     """`take` a message from a platform; `sweep` queues what a crash left between claim and queue."""
 
-    def __init__(self, inbox: Inbox, queue: TurnQueue, commands: Commands, limits: IntakeLimits) -> None:
-        self._inbox = inbox
+    def __init__(
+        self,
+        store: IntakeStore,
+        queue: TurnQueue,
+        commands: Commands,
+        stops: Stops,
+        options: Options,
+        limits: IntakeLimits,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._inbox = store.inbox
         self._queue = queue
         self._commands = commands
+        self._stops = stops
+        self._options = options
         self._limits = limits
+        self._clock = clock
+        self._order = ThreadOrder()
 
     async def take(self, message: IncomingMessage, platform: Platform) -> Receipt:
         """Claim and queue a message. Raises Refused with the limit named; nothing is kept then."""
-        self._check(message)
-        answer = message.for_us or await self._inbox.is_engaged(message.key)
-        command = await self._commands.word(message) if answer else None
-        if command is not None:
-            return Receipt(kind="command", answer=command)
+        async with self._order.turn_of(message.key, message.sent_at):
+            return await self._take(message, platform)
+
+    async def _take(self, message: IncomingMessage, platform: Platform) -> Receipt:
+        engaged = await self._inbox.is_engaged(message.key)
+        if not message.for_us and not engaged and platform.keeps_history:
+            return Receipt(kind="ignored")
+        options = self._options.effective(await self._store.choices.stored(message.key))
+        answer = message.for_us or (engaged and options.followups == "all" and not message.for_others)
+        if answer and await self._store.waiting.turn_of(message.key, message.message_id) is not None:
+            return Receipt(kind="duplicate")
         if answer:
-            await self._check_person(message)
+            await self._check(message, options)
+            if self._commands.is_word(message):
+                return await self._command(message)
+            await self._check_person(message, options)
         turn = await self._inbox.claim(message, answer=answer)
         if turn is None:
             return Receipt(kind="duplicate" if answer else "context")
-        await platform.mark(message, "seen")
+        behind = await self._store.waiting.is_behind(turn)
+        await platform.mark(message, "queued" if behind else "seen")
         await self._queue.enqueue(turn.id, turn.thread_id)
         return Receipt(kind="turn", turn=turn)
 
-    def _check(self, message: IncomingMessage) -> None:
+    async def _command(self, message: IncomingMessage) -> Receipt:
+        key = message.key
+        if not await self._store.choices.is_new(key.platform, f"{key.workspace}/{key.channel}/{message.message_id}"):
+            return Receipt(kind="duplicate")
+        return Receipt(kind="command", answer=await self._commands.word(message))
+
+    async def _check(self, message: IncomingMessage, options: Effective) -> None:
+        refusal = may_ask(message.author, options)
+        if refusal is not None:
+            raise Refused(refusal)
         limits = self._limits
         if message.for_us and not message.text.strip() and not message.attachments:
             raise Refused("Your message is empty. Tell me what to do, or send a code block to run.")
@@ -69,7 +116,7 @@ class Intake:
                 most = size_words(limits.upload_bytes)
                 raise Refused(f"{attachment.name} has {size_words(attachment.size)}; I take {most} a file.")
 
-    async def _check_person(self, message: IncomingMessage) -> None:
+    async def _check_person(self, message: IncomingMessage, options: Effective) -> None:
         waiting = await self._inbox.queued_by(message.author.id, message.key.platform)
         if waiting >= self._limits.turns_per_person:
             most = self._limits.turns_per_person
@@ -77,13 +124,40 @@ class Intake:
                 f"{waiting} of your requests are waiting already; I keep {most} for each person. "
                 "Wait for one to end, or say stop."
             )
+        if options.daily_turns:
+            today = self._clock().replace(hour=0, minute=0, second=0, microsecond=0)
+            key = message.key
+            used = await self._store.people.usage(key.platform, key.workspace, message.author.id, today)
+            if used.turns >= options.daily_turns:
+                raise Refused(f"You have made {used.turns} requests today; {options.daily_turns} are allowed a day.")
 
-    async def retry(self, turn_id: str) -> Turn:
-        """Another turn for the message of an ended one. Raises LookupError, Refused."""
-        await self._check_person(await self._inbox.message_of(turn_id))
+    async def retry(self, turn_id: str, person: Person | None = None) -> Turn:
+        """See bot.ports.Intake."""
+        message = await self._inbox.message_of(turn_id)
+        options = self._options.effective(await self._store.choices.stored(message.key))
+        if person is not None:
+            refusal = may_ask(person, options) or may_do("rerun", person, frozenset({message.author.id}), options)
+            if refusal is not None:
+                raise Refused(refusal)
+        await self._check_person(message, options)
         turn = await self._inbox.again(turn_id)
         await self._queue.enqueue(turn.id, turn.thread_id)
         return turn
+
+    async def edited(self, key: ThreadKey, message_id: str, text: str) -> Turn | None:
+        """See bot.ports.Intake."""
+        if len(text) > self._limits.message_chars:
+            return None
+        turn = await self._store.waiting.edit(key, message_id, text)
+        return turn if turn is not None and turn.status != "queued" else None
+
+    async def deleted(self, key: ThreadKey, message_id: str) -> None:
+        """See bot.ports.Intake."""
+        turn = await self._store.waiting.turn_of(key, message_id)
+        if turn is None:
+            return
+        if not await self._store.waiting.withdraw(turn.id) and turn.status == "running":
+            self._stops.stop(turn.key, turn.message.sent_at)
 
     async def abandon(self, platform: Platform) -> None:
         """End what an earlier process left of a platform that does not outlive us."""

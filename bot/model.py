@@ -22,12 +22,17 @@ class ThreadKey:
     thread: str
 
 
+Standing = Literal["member", "guest", "external", "bot", "unknown"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who speaks."""
+    """Who speaks. `standing`: what they are to the workspace; `unknown` when the platform would not say."""
 
     id: str
     name: str
+    standing: Standing = "member"
+    is_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,7 @@ class IncomingMessage:
     """A message as a platform delivered it, mentions of us taken out of the text.
 
     `for_us`: it mentions us or came by direct message. Others are kept as the thread's context and answered
-    only where the thread's follow-ups are.
+    only where the thread's follow-ups are; `for_others` says that it is addressed to somebody else.
     """
 
     key: ThreadKey
@@ -54,10 +59,23 @@ class IncomingMessage:
     sent_at: datetime
     for_us: bool
     attachments: tuple[Attachment, ...] = ()
+    for_others: bool = False
+    in_thread: bool = False
+    """Whether others had spoken in this thread before."""
 
 
-TurnStatus = Literal["queued", "running", "done", "failed", "stopped"]
-ENDED: frozenset[TurnStatus] = frozenset({"done", "failed", "stopped"})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """What somebody had said in a thread before we were asked."""
+
+    speaker: str
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+TurnStatus = Literal["queued", "running", "done", "failed", "stopped", "joined"]
+"""`joined`: the message came during a run, which took it up."""
+ENDED: frozenset[TurnStatus] = frozenset({"done", "failed", "stopped", "joined"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +104,25 @@ class Artifact:
 class Receipt:
     """What became of a message; `answer` is what to tell its author at once, if anything."""
 
-    kind: Literal["turn", "command", "context", "duplicate"]
+    kind: Literal["turn", "command", "context", "duplicate", "ignored"]
     turn: Turn | None = None
     answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the agent is asked: who said what, and what else it should know (new sandbox, files that came along)."""
+    """What the agent is asked: who said what, what was said before, and what else it should know.
+
+    `notes` are ours: a new sandbox, files that came along. `images` are of the message, for models that see.
+    """
 
     speaker: str
     text: str
     notes: tuple[str, ...] = ()
+    context: tuple[Quoted, ...] = ()
+    images: tuple[bytes, ...] = ()
+    model: str = ""
+    prompt: str = ""
 
 
 # ---- what happens in a turn
@@ -172,7 +197,14 @@ class Ended:
     status: TurnStatus
 
 
-TurnEvent = TextDelta | TextDone | CellStarted | CellOutput | CellDone | Said | Ended
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a model call cost."""
+
+    tokens: int
+
+
+TurnEvent = TextDelta | TextDone | CellStarted | CellOutput | CellDone | Said | Used | Ended
 
 
 # ---- replies
@@ -224,7 +256,7 @@ class Notice:
 
 
 Block = Text | Code | Printed | Picture | File | Notice
-Action = Literal["retry"]
+Action = Literal["retry", "rerun", "reset", "feedback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,24 +281,3 @@ class PostedReply:
 
     reply: Reply
     message_id: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One message of a thread and the turn it became, for a page that shows the thread."""
-
-    message: IncomingMessage
-    turn_id: str | None
-    status: TurnStatus | None
-    replies: tuple[Reply, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadSummary:
-    """A thread in a list."""
-
-    key: ThreadKey
-    title: str
-    author: str
-    messages: int
-    updated_at: datetime

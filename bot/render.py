@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.model import (
+    Action,
     Block,
     CellDone,
     CellOutput,
@@ -22,9 +23,11 @@ from bot.model import (
     TextDelta,
     TextDone,
     TurnEvent,
+    Used,
 )
 from bot.text import OUTPUT_CHARS, cut_middle, printable
 
+ACTIONS: tuple[Action, ...] = ("rerun", "reset", "feedback")
 TEXT_CHARS = 40_000  # of the agent's words in one reply
 
 
@@ -38,14 +41,15 @@ class Transcript:
         self._code: Code | None = None
         self._printed = ""
         self._cell_stopped = False
+        self._last: Reply | None = None
 
     def apply(self, event: TurnEvent) -> list[Reply]:
         """The replies to post or edit because of this event, oldest first."""
         match event:
-            case TextDelta():
-                return self._text((self._open.markdown if self._open else "") + event.text, final=False)
-            case TextDone():
-                return self._text(event.text, final=True)
+            case TextDelta() | TextDone():
+                final = isinstance(event, TextDone)
+                before_it = self._open.markdown if self._open and not final else ""
+                return self._text(before_it + event.text, final=final)
             case CellStarted():
                 before = self._close_text()
                 self._code = Code(language=event.language, source=event.code)
@@ -59,8 +63,10 @@ class Transcript:
             case Said():
                 before = self._close_text()
                 return [*before, self._next((Notice(text=event.text, level=event.level),))]
+            case Used():
+                return []
             case Ended():
-                return self._end(event)
+                return self._with_actions(self._end(event))
 
     def _text(self, markdown: str, *, final: bool) -> list[Reply]:
         if not markdown.strip():
@@ -101,14 +107,24 @@ class Transcript:
             replies.append(self._next((Notice(text="Stopped.", level="warning"),)))
         return replies
 
+    def _with_actions(self, replies: list[Reply]) -> list[Reply]:
+        """The replies, the very last one of the turn with what people may do about it."""
+        if self._last is None:
+            return replies
+        last = replace(self._last, actions=ACTIONS)
+        return [*(reply for reply in replies if reply.part != last.part), last]
+
     def failure(self, text: str, *, can_retry: bool) -> list[Reply]:
         """What the thread is told when the turn fails."""
         before = self._end(Ended(status="done"))
         failed = self._next((Notice(text=text, level="error"),))
-        return [*before, replace(failed, actions=("retry",) if can_retry else ())]
+        return [*before, replace(failed, actions=("retry",) if can_retry else ())]  # and no thumbs
 
     def _reply(self, blocks: tuple[Block, ...], *, final: bool) -> Reply:
-        return Reply(turn_id=self._turn_id, part=self._part, blocks=blocks, final=final)
+        reply = Reply(turn_id=self._turn_id, part=self._part, blocks=blocks, final=final)
+        if final:
+            self._last = reply
+        return reply
 
     def _next(self, blocks: tuple[Block, ...]) -> Reply:
         reply = self._reply(blocks, final=True)

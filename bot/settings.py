@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     openai_api_key: Annotated[SecretStr | None, Field(alias="OPENAI_API_KEY")] = None
     openai_base_url: Annotated[str | None, Field(alias="OPENAI_BASE_URL")] = None
     model: str = "gpt-4.1-mini"
+    models: str = ""
     model_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     model_max_output_tokens: Annotated[int, Field(ge=64)] = 4096
     model_context_tokens: Annotated[int, Field(ge=1000)] = 24_000
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
 
     # a sandbox
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    cell_timeout_most_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
     memory_mib: Annotated[int, Field(ge=64)] = 1024
     cpus: Annotated[float, Field(ge=0.05)] = 1.0
     workspace_mib: Annotated[int, Field(ge=1)] = 512

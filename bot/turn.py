@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from bot.arrival import arrival_words
-from bot.cells import CellLimits, TurnCells
 from bot.commands import sandbox_key
 from bot.delivery import TurnDelivery, delivering
 from bot.errors import BotError, Stopped
-from bot.model import ENDED, Ended, Json, Request, Said, Turn, TurnEvent, TurnStatus
-from bot.ports import Agent, Artifacts, Emit, Outbox, Platform, Sign, Steps, Stop, Turns
+from bot.model import ENDED, CellDone, Ended, IncomingMessage, Json, ThreadKey, Turn, TurnEvent, TurnStatus, Used
+from bot.options import Effective
+from bot.ports import Agent, Artifacts, Outbox, Platform, Sign, Steps, Turns, Waiting
 from bot.render import Transcript
 from bot.secrets import Redactor
-from bot.stops import Stops
-from bot.text import file_name
+from bot.stops import Stop, Stops
+from bot.turn_work import TurnWork, WorkLimits, WorkParts
 from sandbox import SandboxError
-from sandbox.lease import Lease
+from sandbox.egress import Network
 from sandbox.service import SandboxService
 
 log = structlog.get_logger()
 
+EffectiveOf = Callable[[ThreadKey], Awaitable[Effective]]
 SIGNS: dict[TurnStatus, Sign] = {"done": "done", "stopped": "stopped", "failed": "failed"}
 SIGN_SECONDS = 5.0  # for a reaction; a platform that does not take one delays nothing
 
@@ -34,8 +34,25 @@ class TurnLimits:
     """Bounds on one turn."""
 
     seconds: float
-    upload_bytes: int
-    cells: CellLimits
+    work: WorkLimits
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a turn has cost so far."""
+
+    tokens: int = 0
+    cpu_ms: int = 0
+
+    def add(self, event: TurnEvent) -> None:
+        """Count what an event tells."""
+        match event:
+            case Used():
+                self.tokens += event.tokens
+            case CellDone():
+                self.cpu_ms += event.result.cpu_ms
+            case _:
+                pass
 
 
 class TurnRunner:
@@ -53,16 +70,19 @@ class TurnRunner:
         stops: Stops,
         limits: TurnLimits,
         redactor: Redactor,
+        waiting: Waiting,
+        options: EffectiveOf,
     ) -> None:
         self._turns = turns
         self._outbox = outbox
-        self._artifacts = artifacts
         self._sandboxes = sandboxes
-        self._agent = agent
+        self._parts = WorkParts(turns=turns, artifacts=artifacts, agent=agent, waiting=waiting, limits=limits.work)
         self._platforms = platforms
         self._stops = stops
         self._limits = limits
         self._redactor = redactor
+        self._waiting = waiting
+        self._options = options
 
     async def run(self, turn_id: str, steps: Steps) -> TurnStatus:
         """Answer the turn's message; how it ended. Cancelling leaves it to be taken up again."""
@@ -73,32 +93,39 @@ class TurnRunner:
         if platform is None:
             log.warning("turn.platform_absent", turn=turn_id, platform=turn.key.platform)
             return turn.status
-        with structlog.contextvars.bound_contextvars(turn=turn_id), self._stops.running(turn.key) as stop:
+        with (
+            structlog.contextvars.bound_contextvars(turn=turn_id),
+            self._stops.running(turn.key, turn.message.sent_at) as stop,
+        ):
             try:
                 return await self._run(turn, platform, steps, stop)
             except Exception:  # the store or the outbox failed: the turn must not look alive for ever
                 log.exception("turn.broken")
                 await self._turns.finish(turn_id, "failed", None)
-                await self._sign(platform, turn, "failed")
+                await self._sign(platform, turn.message, "failed")
                 return "failed"
 
     async def _run(self, turn: Turn, platform: Platform, steps: Steps, stop: Stop) -> TurnStatus:
-        await self._turns.start(turn.id)
-        await self._sign(platform, turn, "working")
+        if not await self._turns.start(turn.id):
+            return "joined"
+        await self._sign(platform, turn.message, "working")
+        spent = Spent()
         async with delivering(self._outbox, platform, turn.key, turn.id, self._redactor) as delivery:
-            status, memory = await self._answer(turn, platform, steps, delivery, stop)
-        await self._turns.finish(turn.id, status, memory)
-        await self._sign(platform, turn, SIGNS[status])
+            status, memory = await self._answer(turn, platform, steps, delivery, stop, spent)
+        await self._turns.finish(turn.id, status, memory, tokens=spent.tokens, cpu_ms=spent.cpu_ms)
+        for message in [turn.message, *await self._waiting.joined(turn.id)]:
+            await self._sign(platform, message, SIGNS[status])
         log.info("turn.ended", status=status)
         return status
 
     async def _answer(
-        self, turn: Turn, platform: Platform, steps: Steps, delivery: TurnDelivery, stop: Stop
+        self, turn: Turn, platform: Platform, steps: Steps, delivery: TurnDelivery, stop: Stop, spent: Spent
     ) -> tuple[TurnStatus, Json | None]:
         """How the turn ended and what the agent remembers of it."""
         transcript = Transcript(turn.id)
 
         def emit(event: TurnEvent) -> None:
+            spent.add(event)
             delivery.push(transcript.apply(event))
 
         def fail(text: str, *, can_retry: bool = True) -> None:
@@ -106,10 +133,13 @@ class TurnRunner:
 
         clock = asyncio.get_running_loop().call_later(self._limits.seconds, stop.set, "time")
         try:
+            options = await self._options(turn.key)
             async with self._sandboxes.lease(
-                sandbox_key(turn.key), owner=f"{turn.key.platform}/{turn.key.workspace}"
+                sandbox_key(turn.key),
+                owner=f"{turn.key.platform}/{turn.key.workspace}",
+                network=Network() if options.network == "off" else None,
             ) as lease:
-                memory = await self._work(turn, platform, lease, steps, emit, stop)
+                memory = await TurnWork(self._parts, turn, platform, lease, options).run(steps, emit, stop)
         except Stopped as error:
             if stop.reason == "time":
                 fail(f"Stopped: one request may take {self._limits.seconds:g} s.")
@@ -132,44 +162,9 @@ class TurnRunner:
         emit(Ended(status="done"))
         return "done", memory
 
-    async def _work(
-        self, turn: Turn, platform: Platform, lease: Lease, steps: Steps, emit: Emit, stop: Stop
-    ) -> Json | None:
-        cells = TurnCells(turn.id, lease, steps, self._turns, self._artifacts, emit, stop, self._limits.cells)
-        notes: list[str] = []
-
-        async def sandbox_state() -> Json:
-            arrival = await lease.arrive()
-            return {"news": arrival_words(arrival, had_one=await self._turns.has_sandbox(turn.thread_id))}
-
-        if news := (await steps.step("sandbox", sandbox_state))["news"]:
-            emit(Said(text=news))
-            notes.append(news)
-        names = await self._bring_files(turn, platform, lease, emit)
-        if names:
-            notes.append(f"Files that came with the message, in the workspace: {', '.join(names)}")
-        memory = await self._turns.agent_state(turn.thread_id)
-        request = Request(speaker=turn.message.author.name, text=turn.message.text, notes=tuple(notes))
-        return await self._agent.answer(request, memory, cells, steps, emit, stop)
-
-    async def _bring_files(self, turn: Turn, platform: Platform, lease: Lease, emit: Emit) -> list[str]:
-        names: list[str] = []
-        for attachment in turn.message.attachments:
-            name = file_name(attachment.name)
-            while name in names:
-                name = f"_{name}"
-            data = await platform.fetch(attachment)
-            if len(data) > self._limits.upload_bytes:
-                emit(Said(text=f"{name} is too large and was left out.", level="warning"))
-                continue
-            sandbox = await lease.sandbox()
-            await sandbox.put_file(name, data)
-            names.append(name)
-        return names
-
-    async def _sign(self, platform: Platform, turn: Turn, sign: Sign) -> None:
+    async def _sign(self, platform: Platform, message: IncomingMessage, sign: Sign) -> None:
         try:
             async with asyncio.timeout(SIGN_SECONDS):
-                await platform.mark(turn.message, sign)
+                await platform.mark(message, sign)
         except Exception:  # a reaction that cannot be set must not cost the turn
             log.exception("turn.sign_failed", sign=sign)

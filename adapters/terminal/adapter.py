@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from adapters.terminal.config import NAME
 from adapters.terminal.outbound import lines
-from bot.model import Artifact, Attachment, IncomingMessage, Picture, Reply, ThreadKey
+from bot.model import Artifact, Attachment, IncomingMessage, Picture, Quoted, Reply, ThreadKey
 from bot.model import File as FileBlock
 from bot.ports import Sign
 
@@ -21,6 +21,7 @@ class TerminalPlatform:
     name = NAME
     edit_seconds = 0.05
     outlives_us = False
+    keeps_history = False
 
     def __init__(
         self, print_line: Callable[[str], None], on_artifact: Callable[[Artifact], None] | None = None
@@ -57,6 +58,10 @@ class TerminalPlatform:
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         """See bot.ports.Platform: what another process printed is gone."""
         return None
+
+    async def earlier(self, message: IncomingMessage, limit: int) -> list[Quoted]:
+        """See bot.ports.Platform: nobody spoke here before."""
+        return []
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """See bot.ports.Platform: nothing is attached in a terminal."""

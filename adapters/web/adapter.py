@@ -8,11 +8,12 @@ from dataclasses import replace
 from adapters.web.config import ENTRIES_SHOWN, NAME
 from adapters.web.live import Listeners, event
 from adapters.web.outbound import Html
-from bot.model import Attachment, Entry, IncomingMessage, Reply, ThreadKey
+from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
 from bot.ports import Artifacts, Commands, History, Intake, Sign
 from bot.text import NOTHING_RUNS
+from bot.views import Entry
 
-_LIVE_SIGNS: tuple[Sign, ...] = ("seen", "working")
+_LIVE_SIGNS: tuple[Sign, ...] = ("seen", "queued", "working")
 
 
 class WebPlatform:
@@ -21,6 +22,7 @@ class WebPlatform:
     name = NAME
     edit_seconds = 0.1
     outlives_us = True
+    keeps_history = False
 
     def __init__(self, html: Html, intake: Intake, commands: Commands, history: History, artifacts: Artifacts) -> None:
         self.listeners = Listeners()
@@ -36,7 +38,7 @@ class WebPlatform:
 
     async def mark(self, message: IncomingMessage, sign: Sign) -> None:
         """See bot.ports.Platform."""
-        if sign == "seen":
+        if sign in ("seen", "queued"):
             self._send(message.key, f'<div hx-swap-oob="beforeend:#entries">{self._html.message(message, sign)}</div>')
         if sign in _LIVE_SIGNS:
             self._signs[message.message_id] = sign
@@ -60,6 +62,10 @@ class WebPlatform:
         """See bot.ports.Platform: the outbox is where our messages are, so whatever is in it was posted."""
         return reply.key
 
+    async def earlier(self, message: IncomingMessage, limit: int) -> list[Quoted]:
+        """See bot.ports.Platform: everything said here came to us, and is ours to remember."""
+        return []
+
     async def fetch(self, attachment: Attachment) -> bytes:
         """See bot.ports.Platform."""
         _, data = await self.artifacts.load(attachment.source)
@@ -80,10 +86,11 @@ class WebPlatform:
         """Answer a message again. Raises LookupError, Refused."""
         await self.intake.retry(turn_id)
 
-    def stop(self, key: ThreadKey) -> None:
+    async def stop(self, key: ThreadKey) -> None:
         """End what runs in a thread."""
-        if not self.commands.stop(key):
-            self._note(key, NOTHING_RUNS)
+        answer = await self.commands.stop(key)
+        if answer == NOTHING_RUNS:
+            self._note(key, answer)
 
     async def keep_upload(self, name: str, data: bytes) -> Attachment:
         """A file that a person sent, kept until its turn."""

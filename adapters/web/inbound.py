@@ -27,7 +27,7 @@ def message(
     return IncomingMessage(
         key=key,
         message_id=message_id,
-        author=Person(id=person, name="you"),
+        author=Person(id=person, name="you", is_admin=True),
         text=_MENTION.sub("", text).strip().replace("\r\n", "\n"),
         sent_at=now,
         for_us=mentioned or key.channel == "direct",

@@ -17,13 +17,15 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
-from bot.model import Block, Entry, IncomingMessage, Reply, ThreadKey
+from bot.model import Block, IncomingMessage, Reply, ThreadKey
 from bot.text import size_words
+from bot.views import Entry
 
 SEALED = {"text/html", "image/svg+xml"}
 SAFE_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 STATUS_WORDS = {
     "seen": "queued",
+    "joined": "done",
     "queued": "queued",
     "working": "working",
     "running": "working",

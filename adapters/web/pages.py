@@ -152,7 +152,7 @@ class Pages:
         return await self._platform.keep_upload(name, await upload.read(limit + 1))
 
     async def _stop(self, request: Request) -> Response:
-        self._platform.stop(_key(request))
+        await self._platform.stop(_key(request))
         return Response(status_code=204)
 
     async def _retry(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ tool calls at once (so cells take turns), a context without bound (so BoundedCon
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from autogen_agentchat.agents import AssistantAgent
@@ -18,51 +19,51 @@ from bot.agent.context import BoundedContext
 from bot.agent.durable import DurableModelClient
 from bot.agent.prompts import request_text, system_message, tool_result
 from bot.agent.settings import ModelSettings
+from bot.agent.words import TurnWords
 from bot.errors import BotError, Stopped
 from bot.model import Json, Request
-from bot.ports import Cells, Emit, Steps, Stop
+from bot.ports import Cells, TurnTools
+from bot.stops import Stop
 from sandbox import SandboxError
 
 MODEL_RETRIES = 2  # the client's own, for refused connections, 429 and 5xx
 
 
 class AutoGenAgent:
-    """The Agent port on AutoGen. One model client serves all turns; everything else is made anew for each."""
+    """The Agent port on AutoGen. A model's client serves all turns; everything else is made anew for each."""
 
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        self._client = model_client(settings)
+        self._clients: dict[str, ChatCompletionClient] = {}
 
-    async def answer(
-        self, request: Request, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
-    ) -> Json | None:
+    async def answer(self, request: Request, memory: Json | None, tools: TurnTools) -> Json | None:
         """See bot.ports.Agent."""
         settings = self._settings
         context = BoundedContext(settings.context_tokens)
+        text = request_text(request)
         client = DurableModelClient(
-            self._client,
-            steps=steps,
-            emit=emit,
-            stop=stop,
+            self._client_of(request.model or settings.model),
+            tools,
+            TurnWords(context, text, images=request.images if settings.vision else ()),
             max_tokens=settings.turn_tokens,
             timeout=settings.timeout_seconds,
         )
-        tools = CellTools(cells, stop)
+        cells = CellTools(tools.cells, tools.stop)
         agent = AssistantAgent(
             "threadbox",
             client,
-            tools=[*tools.tools()] if settings.tools else None,
+            tools=[*cells.tools()] if settings.tools else None,
             model_context=context,
-            system_message=system_message(settings.network),
+            system_message=system_message(settings.network, request.prompt),
             reflect_on_tool_use=True,
             max_tool_iterations=settings.turn_rounds,
         )
         if memory is not None:
             await agent.load_state(memory)
         try:
-            await agent.run(task=request_text(request))
+            await agent.run(task=text)
         except BotError as error:
-            ended = tools.failure or error
+            ended = cells.failure or error
             ended.memory = await _memory(agent, context)
             raise ended from error
         finally:
@@ -70,8 +71,15 @@ class AutoGenAgent:
         return await _memory(agent, context)
 
     async def aclose(self) -> None:
-        """Close the connection to the model server."""
-        await self._client.close()
+        """Close the connections to the model server."""
+        for client in self._clients.values():
+            await client.close()
+
+    def _client_of(self, model: str) -> ChatCompletionClient:
+        """One for each model; which there are is the operator's list."""
+        if model not in self._clients:
+            self._clients[model] = model_client(replace(self._settings, model=model))
+        return self._clients[model]
 
 
 async def _memory(agent: AssistantAgent, context: BoundedContext) -> Json:

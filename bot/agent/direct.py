@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.errors import Stopped
 from bot.model import Json, Request, TextDone
-from bot.ports import Cells, Emit, Steps, Stop
+from bot.ports import TurnTools
 from bot.text import code_blocks
 from sandbox.errors import UnsupportedLanguage
 
@@ -19,20 +19,18 @@ NO_MODEL = (
 class DirectAgent:
     """The Agent port without a model."""
 
-    async def answer(
-        self, request: Request, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
-    ) -> Json | None:
+    async def answer(self, request: Request, memory: Json | None, tools: TurnTools) -> Json | None:
         """See bot.ports.Agent."""
         blocks = code_blocks(request.text)
         if not blocks:
-            emit(TextDone(text=NO_MODEL))
+            tools.emit(TextDone(text=NO_MODEL))
         for block in blocks:
             try:
-                result = await cells.run(block.language, block.code)
+                result = await tools.cells.run(block.language, block.code)
             except UnsupportedLanguage as error:
-                emit(TextDone(text=str(error)))
+                tools.emit(TextDone(text=str(error)))
                 continue
-            if stop.is_set:
+            if tools.stop.is_set:
                 raise Stopped
             if result.status != "ok":
                 break

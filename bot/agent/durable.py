@@ -19,9 +19,10 @@ from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage, 
 from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
+from bot.agent.words import TurnWords
 from bot.errors import BudgetSpent, ModelFailed, Stopped
-from bot.model import Json, TextDelta, TextDone
-from bot.ports import Emit, Steps, Stop
+from bot.model import Json, TextDelta, TextDone, Used
+from bot.ports import TurnTools
 from bot.text import valid_text
 
 log = structlog.get_logger()
@@ -41,12 +42,14 @@ class DurableModelClient(ChatCompletionClient):
     """Wraps another client for one turn."""
 
     def __init__(
-        self, inner: ChatCompletionClient, *, steps: Steps, emit: Emit, stop: Stop, max_tokens: int, timeout: float
+        self, inner: ChatCompletionClient, tools: TurnTools, words: TurnWords, *, max_tokens: int, timeout: float
     ) -> None:
         self._inner = inner
-        self._steps = steps
-        self._emit = emit
-        self._stop = stop
+        self._words = words
+        self._steer = tools.steer
+        self._steps = tools.steps
+        self._emit = tools.emit
+        self._stop = tools.stop
         self._max_tokens = max_tokens
         self._timeout = timeout
         self._count = 0
@@ -68,6 +71,9 @@ class DurableModelClient(ChatCompletionClient):
             raise Stopped
         if self._usage.prompt_tokens + self._usage.completion_tokens > self._max_tokens:
             raise BudgetSpent(f"This request has used its {self._max_tokens:,} tokens.")
+        if self._count:  # what came before the first call is an own turn, what comes during the run joins it
+            messages = [*messages, *await self._words.take_up(await self._steer())]
+        messages = self._words.with_images(messages)
         self._count += 1
         names = {tool.name if isinstance(tool, Tool) else tool["name"] for tool in tools}
         stream = self._inner.create_stream(
@@ -119,6 +125,7 @@ class DurableModelClient(ChatCompletionClient):
     def _checked(self, result: CreateResult, tools: set[str]) -> CreateResult:
         self._usage.prompt_tokens += result.usage.prompt_tokens
         self._usage.completion_tokens += result.usage.completion_tokens
+        self._emit(Used(tokens=result.usage.prompt_tokens + result.usage.completion_tokens))
         if isinstance(result.content, str) and tools:
             call = call_in_text(result.content, tools)
             if call is not None:

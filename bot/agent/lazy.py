@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.agent.settings import ModelSettings
 from bot.model import Json, Request
-from bot.ports import Cells, Emit, Steps, Stop
+from bot.ports import TurnTools
 
 if TYPE_CHECKING:
     from bot.agent.autogen import AutoGenAgent
@@ -28,12 +28,10 @@ class LazyAgent:
                 self._agent = await asyncio.to_thread(_make, self._settings)
             return self._agent
 
-    async def answer(
-        self, request: Request, memory: Json | None, cells: Cells, steps: Steps, emit: Emit, stop: Stop
-    ) -> Json | None:
+    async def answer(self, request: Request, memory: Json | None, tools: TurnTools) -> Json | None:
         """See bot.ports.Agent."""
         agent = await self.load()
-        return await agent.answer(request, memory, cells, steps, emit, stop)
+        return await agent.answer(request, memory, tools)
 
     async def aclose(self) -> None:
         """Close the connection to the model server."""

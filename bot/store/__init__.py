@@ -1,9 +1,21 @@
 """The application database: one schema on SQLite or PostgreSQL, one module a concern."""
 
+from bot.store.choices import SqlChoices
 from bot.store.database import Database
 from bot.store.inbox import SqlInbox
 from bot.store.outbox import SqlHistory, SqlOutbox
 from bot.store.sandboxes import SqlRecords
 from bot.store.turns import SqlTurns
+from bot.store.waiting import SqlPeople, SqlWaiting
 
-__all__ = ["Database", "SqlHistory", "SqlInbox", "SqlOutbox", "SqlRecords", "SqlTurns"]
+__all__ = [
+    "Database",
+    "SqlChoices",
+    "SqlHistory",
+    "SqlInbox",
+    "SqlOutbox",
+    "SqlPeople",
+    "SqlRecords",
+    "SqlTurns",
+    "SqlWaiting",
+]

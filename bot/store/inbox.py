@@ -48,7 +48,7 @@ class SqlInbox:
         thread = thread_id(key)
         found = await connection.execute(select(threads.c.id).where(threads.c.id == thread))
         if found.first() is None:
-            row = {"id": thread, "arrivals": 0, "has_sandbox": False, "created_at": now, **_columns(key)}
+            row = {"id": thread, "arrivals": 0, "has_sandbox": False, "created_at": now, **columns(key)}
             await connection.execute(insert(threads).values(**row, thread=key.thread))
         inserted = await connection.execute(
             insert(messages)
@@ -58,7 +58,7 @@ class SqlInbox:
                 author_id=message.author.id,
                 body=message_to_json(message),
                 created_at=now,
-                **_columns(key),
+                **columns(key),
             )
             .returning(messages.c.id)
         )
@@ -109,7 +109,7 @@ class SqlInbox:
         return Turn(id=turn_id, thread_id=thread, key=message.key, message=message, status="queued", created_at=now)
 
     async def _is_claimed(self, message: IncomingMessage) -> bool:
-        where = [getattr(messages.c, name) == value for name, value in _columns(message.key).items()]
+        where = [getattr(messages.c, name) == value for name, value in columns(message.key).items()]
         query = select(messages.c.id).where(*where, messages.c.message_id == message.message_id)
         async with self._database.begin() as connection:
             return (await connection.execute(query)).first() is not None
@@ -159,5 +159,6 @@ def turn_from_row(row: RowMapping) -> Turn:
     )
 
 
-def _columns(key: ThreadKey) -> dict[str, str]:
+def columns(key: ThreadKey) -> dict[str, str]:
+    """Where a thread is, but for the thread itself."""
     return {"platform": key.platform, "workspace": key.workspace, "channel": key.channel}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlalchemy import func, insert, select, update
 
 from bot.codec import message_from_json, reply_from_json, reply_to_json
-from bot.model import Entry, PostedReply, Reply, ThreadKey, ThreadSummary
+from bot.model import PostedReply, Reply, ThreadKey
 from bot.store.database import Database
 from bot.store.inbox import thread_id
 from bot.store.schema import messages, replies, turns
 from bot.text import title_of
+from bot.views import Entry, ThreadSummary
 
 TITLE_CHARS = 80
 
@@ -109,3 +110,13 @@ class SqlHistory:
             )
             for row in reversed(rows)
         ]
+
+    async def reply(self, key: str) -> Reply | None:
+        """See bot.ports.History."""
+        turn_id, _, part = key.rpartition(".")
+        if not part.isdigit():
+            return None
+        query = select(replies).where(replies.c.turn_id == turn_id, replies.c.part == int(part))
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query)).first()
+        return reply_from_json(row.turn_id, row.part, row.body) if row is not None else None

@@ -57,6 +57,9 @@ turns = Table(
     Column("status", String(16), nullable=False, index=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
+    Column("joined", String(64)),  # the turn that took this one's message up while it ran
+    Column("tokens", Integer, nullable=False, server_default="0"),
+    Column("cpu_ms", Integer, nullable=False, server_default="0"),
 )
 
 replies = Table(
@@ -92,4 +95,35 @@ artifacts = Table(
     Column("mime", String(100), nullable=False),
     Column("size", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("platform_id", String(128)),  # what the platform calls it, kept before it is shown there
+)
+
+options = Table(
+    "options",
+    metadata,
+    Column("platform", String(32), primary_key=True),
+    Column("workspace", String(128), primary_key=True),
+    Column("channel", String(128), primary_key=True),  # empty: for the whole workspace
+    Column("thread", String(128), primary_key=True),  # empty: for the whole channel
+    Column("name", String(32), primary_key=True),
+    Column("value", String(8000), nullable=False),  # as people wrote it; bot.options reads it
+    Column("set_by", String(128), nullable=False),
+    Column("set_at", DateTime(timezone=True), nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("turn_id", ForeignKey("turns.id"), primary_key=True),
+    Column("person_id", String(128), primary_key=True),
+    Column("value", Integer, nullable=False),  # 1 or -1
+    Column("given_at", DateTime(timezone=True), nullable=False),
+)
+
+deliveries = Table(  # of events that are not messages: a second delivery finds the first
+    "deliveries",
+    metadata,
+    Column("platform", String(32), primary_key=True),
+    Column("event_id", String(200), primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False, index=True),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from bot.model import Json, Turn, TurnStatus
+from bot.model import ENDED, Json, Turn, TurnStatus
 from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.inbox import TURN_QUERY, turn_from_row
@@ -27,16 +27,21 @@ class SqlTurns:
             raise LookupError(f"no turn {turn_id}")
         return turn_from_row(row._mapping)
 
-    async def start(self, turn_id: str) -> None:
+    async def start(self, turn_id: str) -> bool:
         """See bot.ports.Turns."""
+        alive = (turns.c.id == turn_id) & turns.c.status.not_in(ENDED)
         async with self._database.begin() as connection:
-            await connection.execute(update(turns).where(turns.c.id == turn_id).values(status="running"))
+            started = await connection.execute(update(turns).where(alive).values(status="running"))
+            return started.rowcount > 0
 
-    async def finish(self, turn_id: str, status: TurnStatus, state: Json | None) -> None:
+    async def finish(
+        self, turn_id: str, status: TurnStatus, state: Json | None, *, tokens: int = 0, cpu_ms: int = 0
+    ) -> None:
         """See bot.ports.Turns."""
         mine = turns.c.id == turn_id
+        ended = {"status": status, "ended_at": self._clock(), "tokens": tokens, "cpu_ms": cpu_ms}
         async with self._database.begin() as connection:
-            await connection.execute(update(turns).where(mine).values(status=status, ended_at=self._clock()))
+            await connection.execute(update(turns).where(mine).values(**ended))
             if state is not None:
                 thread = select(turns.c.thread_id).where(mine).scalar_subquery()
                 await connection.execute(update(threads).where(threads.c.id == thread).values(agent_state=state))

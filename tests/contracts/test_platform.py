@@ -11,15 +11,16 @@ import pytest
 from adapters.terminal import TerminalPlatform
 from adapters.web import make_platform
 from bot.artifacts import BlobArtifacts
-from bot.commands import Commands
-from bot.intake import Intake, IntakeLimits
+from bot.front import make_front
+from bot.intake import IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.model import Attachment, IncomingMessage, Person, Printed, Reply, Text, ThreadKey
 from bot.ports import Platform
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlHistory, SqlInbox
+from bot.store import Database, SqlHistory
 from sandbox.service import SandboxService
+from tests.doubles.bot import some_options
 from tests.doubles.platform import MemoryPlatform
 from tests.doubles.process_engine import ProcessEngine
 
@@ -37,11 +38,11 @@ async def platform(
         yield TerminalPlatform(lambda line: None)
     else:
         database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'web.sqlite'}")
-        commands = Commands(Stops(), SandboxService(process_engine))
         limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1)
-        intake = Intake(SqlInbox(database, lambda: NOW), MemoryTurnQueue(), commands, limits)
+        service = SandboxService(process_engine)
+        front = make_front(database, MemoryTurnQueue(), service, Stops(), some_options(), limits, lambda: NOW)
         artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW, Redactor([]))
-        yield make_platform(intake, commands, SqlHistory(database), artifacts)
+        yield make_platform(front.intake, front.commands, SqlHistory(database), artifacts)
         await database.aclose()
 
 
@@ -76,8 +77,8 @@ async def test_a_published_reply_is_found_by_its_key(platform: Platform) -> None
 
 
 async def test_every_sign_can_follow_every_other(platform: Platform) -> None:
-    for first in ("seen", "working", "done", "failed", "stopped"):
-        for second in ("seen", "working", "done", "failed", "stopped"):
+    for first in ("seen", "queued", "working", "done", "failed", "stopped"):
+        for second in ("seen", "queued", "working", "done", "failed", "stopped"):
             await platform.mark(message(platform), first)
             await platform.mark(message(platform), second)
 

@@ -14,15 +14,17 @@ from bot.agent.direct import DirectAgent
 from bot.agent.settings import ModelSettings
 from bot.artifacts import BlobArtifacts
 from bot.cells import CellLimits
-from bot.commands import Commands
+from bot.front import Front, make_front
 from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.model import Attachment, IncomingMessage, Person, Receipt, ThreadKey
+from bot.options import Effective, Options, Ranges
 from bot.ports import Agent
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlInbox, SqlOutbox, SqlTurns
+from bot.store import Database, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
+from bot.turn_work import WorkLimits
 from sandbox import Limits
 from sandbox.egress import Network
 from sandbox.lease import Lease
@@ -47,14 +49,17 @@ class Bot:
     """What a test drives."""
 
     platform: MemoryPlatform
-    intake: Intake
-    commands: Commands
+    front: Front
     sandboxes: SandboxService
     artifacts: BlobArtifacts
     turns: SqlTurns
     runner: TurnRunner
     workspace: str
     count: int = 0
+
+    @property
+    def intake(self) -> Intake:
+        return self.front.intake
 
     def message(self, text: str, thread: str = "t", attachments: tuple[Attachment, ...] = ()) -> IncomingMessage:
         self.count += 1
@@ -77,6 +82,13 @@ class Bot:
         sent = self.message(text, thread, attachments)
         await self.intake.take(sent, self.platform)
         return await self.platform.ended(sent.message_id)
+
+
+def some_options() -> Options:
+    return Options(
+        Effective(model="scripted", timeout=20),
+        Ranges(models=("scripted", "other"), networks=("off",), most_timeout=60, most_cpu_seconds=300),
+    )
 
 
 def model_settings(url: str) -> ModelSettings:
@@ -116,10 +128,11 @@ async def running_bot(
     turns = SqlTurns(database, clock)
     limits = TurnLimits(
         seconds=turn_seconds,
-        upload_bytes=1 << 20,
-        cells=CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3),
+        work=WorkLimits(upload_bytes=1 << 20, cells=CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3)),
     )
     queue = MemoryTurnQueue()
+    intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=3)
+    front = make_front(database, queue, sandboxes, stops, some_options(), intake_limits, clock)
     try:
         runner = TurnRunner(
             turns=turns,
@@ -131,12 +144,11 @@ async def running_bot(
             stops=stops,
             limits=limits,
             redactor=Redactor([SECRET]),
+            waiting=front.waiting,
+            options=front.effective,
         )
         await queue.start(runner)
-        commands = Commands(stops, sandboxes)
-        intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=3)
-        intake = Intake(SqlInbox(database, clock), queue, commands, intake_limits)
-        yield Bot(platform, intake, commands, sandboxes, artifacts, turns, runner, os.urandom(4).hex())
+        yield Bot(platform, front, sandboxes, artifacts, turns, runner, os.urandom(4).hex())
     finally:
         await queue.aclose()
     if isinstance(agent, AutoGenAgent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.model import Attachment, IncomingMessage, Notice, Printed, Reply, Text, ThreadKey
+from bot.model import Attachment, IncomingMessage, Notice, Printed, Quoted, Reply, Text, ThreadKey
 from bot.ports import Sign
 
 
@@ -14,6 +14,7 @@ class MemoryPlatform:
     name = "memory"
     edit_seconds = 0.01
     outlives_us = True
+    keeps_history = False
 
     def __init__(self) -> None:
         self.posts: dict[str, Reply] = {}
@@ -21,6 +22,7 @@ class MemoryPlatform:
         self.signs: dict[str, list[Sign]] = {}
         self.edits = 0
         self.files: dict[str, bytes] = {}
+        self.said: list[Quoted] = []
         self.fail_next = 0
         self.lose_next = 0
         self._changed = asyncio.Condition()
@@ -48,6 +50,9 @@ class MemoryPlatform:
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         return next((name for name, post in self.posts.items() if post.key == reply.key), None)
+
+    async def earlier(self, message: IncomingMessage, limit: int) -> list[Quoted]:
+        return self.said[-limit:]
 
     async def fetch(self, attachment: Attachment) -> bytes:
         return self.files[attachment.source]

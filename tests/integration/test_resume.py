@@ -45,7 +45,7 @@ async def test_a_turn_that_begins_again_repeats_no_call_no_cell_and_no_post(bot:
     model.script[:] = [python("n = 0\nn += 1\nprint('ran', n)"), "Done once."]
     record: dict[str, Any] = {}
     sent = bot.message("go")
-    turn = await bot.intake._inbox.claim(sent, answer=True)
+    turn = await bot.front.intake._inbox.claim(sent, answer=True)
     assert turn is not None
     await bot.runner.run(turn.id, MemorySteps(record))
     posts = list(bot.platform.order)
@@ -61,7 +61,7 @@ async def test_a_turn_that_begins_again_repeats_no_call_no_cell_and_no_post(bot:
 async def test_a_cell_that_was_cut_off_is_not_run_twice(bot: Bot, model: ModelServer) -> None:
     model.script[:] = [python("print('ran')"), "I see."]
     sent = bot.message("go")
-    turn = await bot.intake._inbox.claim(sent, answer=True)
+    turn = await bot.front.intake._inbox.claim(sent, answer=True)
     assert turn is not None
     await bot.turns.begin_run(f"{turn.id}.1", turn.id)  # as a crash under the cell leaves it
 
