@@ -19,6 +19,7 @@ from bot.secrets import Redactor
 log = structlog.get_logger()
 
 TRIES = 5
+LINGER_SECONDS = 0.05
 FIRST_RETRY_SECONDS = 0.2  # doubled each time
 
 
@@ -53,6 +54,8 @@ class TurnDelivery:
         while not (self._closed and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
+            if any(reply.final for reply in self._waiting.values()):
+                await self._linger()
             for part in sorted(self._waiting):
                 reply = self._waiting.pop(part)
                 if self._sent.get(part) != reply:
@@ -61,6 +64,14 @@ class TurnDelivery:
                 await self._pause()
             if self._waiting or self._closed:
                 self._wake.set()
+
+    async def _linger(self) -> None:
+        """The turn may be about to end: its last reply is posted once then, with its buttons, not posted and edited."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not self._closed:
+                    await self._wake.wait()
+                    self._wake.clear()
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):

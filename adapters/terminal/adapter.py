@@ -29,6 +29,7 @@ class TerminalPlatform:
         self._print = print_line
         self._on_artifact = on_artifact
         self._printed: dict[str, list[str]] = {}
+        self._ended = ""
         self._ends: dict[str, asyncio.Future[Sign]] = {}
 
     @contextmanager
@@ -68,6 +69,8 @@ class TerminalPlatform:
         raise LookupError(attachment.name)
 
     def _show(self, reply: Reply) -> None:
+        if reply.key == self._ended:
+            return  # told again with its buttons, which a terminal has not
         now = list(lines(reply))
         before = self._printed.get(reply.key, [])
         common = 0
@@ -79,6 +82,7 @@ class TerminalPlatform:
             self._print(line)
         self._printed[reply.key] = ready
         if reply.final:
+            self._ended = reply.key
             self._printed.pop(reply.key)
             for block in reply.blocks:
                 if isinstance(block, Picture | FileBlock) and self._on_artifact is not None:
