@@ -29,8 +29,10 @@ say = Console(stderr=True, highlight=False)
 
 @app.command()
 def run() -> None:
-    """Serve the web chat until stopped."""
-    _go(lambda settings: cli.serve(settings, _say_line), serves=True)
+    """Serve Slack, or where no token is set the web chat, until stopped."""
+    from bot.gateway import serve
+
+    _go(lambda settings: serve(settings, _say_line), serves=True)
 
 
 @app.command()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
 from filelock import FileLock, Timeout
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from bot.durable import DbosTurnQueue
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 NO_KEY = "none"  # a local model server wants a key in the header, any key
 
@@ -137,6 +139,10 @@ class App:
 
         url = f"sqlite:///{folder / 'turns.sqlite'}"
         return DbosTurnQueue(database_url=url, turns_at_once=self._settings.turns_at_once)
+
+    async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
+        """Open what platforms need; it is closed after the queue, so that replies go out to the end."""
+        return await self._stack.enter_async_context(context)
 
     async def serve(self, platforms: Mapping[str, Platform]) -> None:
         """Take turns from the queue and answer on these platforms, until the app is closed."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import re
 import secrets
 from pathlib import Path
 
 from obstore.store import LocalStore
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from bot.model import Artifact
 from bot.ports import Clock
@@ -27,15 +31,17 @@ class BlobArtifacts:
         self._clock = clock
         self._redactor = redactor
 
-    async def save(self, turn_id: str | None, name: str, mime: str, data: bytes) -> Artifact:
+    async def save(self, turn_id: str | None, name: str, mime: str, data: bytes, *, key: str | None = None) -> Artifact:
         """See bot.ports.Artifacts."""
         if turn_id is not None:  # what a person sent is theirs
             data = self._redactor.data(data)
-        artifact = Artifact(id=secrets.token_urlsafe(24), name=name, mime=mime, size=len(data))
+        artifact_id = secrets.token_urlsafe(24) if key is None else _id_of(key, data)
+        artifact = Artifact(id=artifact_id, name=name, mime=mime, size=len(data))
         await self._store.put_async(artifact.id, data)
         row = {"id": artifact.id, "turn_id": turn_id, "name": name, "mime": mime, "size": len(data)}
-        async with self._database.begin() as connection:
-            await connection.execute(insert(artifacts).values(**row, created_at=self._clock()))
+        with contextlib.suppress(IntegrityError):  # kept before under this key
+            async with self._database.begin() as connection:
+                await connection.execute(insert(artifacts).values(**row, created_at=self._clock()))
         return artifact
 
     async def load(self, artifact_id: str) -> tuple[Artifact, bytes]:
@@ -62,3 +68,8 @@ class BlobArtifacts:
         mine = artifacts.c.id == artifact_id
         async with self._database.begin() as connection:
             await connection.execute(update(artifacts).where(mine).values(platform_id=platform_id))
+
+
+def _id_of(key: str, data: bytes) -> str:
+    """An id that only who knows key and bytes can tell."""
+    return base64.urlsafe_b64encode(hashlib.sha256(key.encode() + b"\0" + data).digest()).decode().rstrip("=")

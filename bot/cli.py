@@ -20,14 +20,13 @@ from adapters.terminal.inbound import message
 from bot.clock import utc_now
 from bot.codec import reply_to_json
 from bot.errors import Refused
+from bot.images import have_image
 from bot.model import Artifact, Reply
-from bot.sandbox_setup import image_source, make_engine, make_reach, make_service
+from bot.sandbox_setup import make_engine, make_reach, make_service
 from bot.settings import Settings
 from bot.text import file_name, printable
 from sandbox import Cut, Display, Outcome, Output, RunEvent, Waiting
 from sandbox.host_files import write_inside
-from sandbox.image_build import ensure_image
-from sandbox.image_store import check_image
 from sandbox.instances import process_instance
 
 if TYPE_CHECKING:
@@ -42,42 +41,6 @@ OK, FAILED, USAGE = 0, 1, 2
 def version() -> str:
     """The installed version."""
     return package_version("threadbox")
-
-
-async def have_image(settings: Settings, say: Say) -> None:
-    """Build the sandbox image if it is not there. Raises SandboxError."""
-    if settings.image is None:
-        await asyncio.to_thread(ensure_image, image_source(settings), say)
-    else:
-        engine = make_engine(settings, instance=process_instance())
-        try:
-            await check_image(engine, settings.image)
-        finally:
-            await engine.aclose()
-
-
-async def serve(settings: Settings, say: Say) -> int:
-    """Serve the web chat until cancelled."""
-    from adapters.web import WebConfig, make_platform, serving
-    from bot.app import App
-
-    await have_image(settings, say)
-    async with App(settings) as app:
-        config = WebConfig(
-            host=settings.web_host,
-            port=settings.web_port,
-            token=settings.web_token.get_secret_value() if settings.web_token else None,
-            upload_bytes=settings.upload_mib * 1024 * 1024,
-        )
-        parts = app.parts
-        platform = make_platform(parts.intake, parts.commands, parts.history, parts.artifacts)
-        await app.serve({platform.name: platform})
-        async with serving(platform, config, utc_now) as address:
-            say(f"Threadbox is ready: {address}")
-            if not settings.has_model:
-                say("No model is set: I run code blocks as they are. Put OPENAI_API_KEY into .env to have an agent.")
-            await asyncio.Event().wait()
-    return OK
 
 
 async def chat(settings: Settings, thread: str, say: Say) -> int:

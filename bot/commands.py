@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -103,8 +104,8 @@ class Commands:
     async def stop(self, key: ThreadKey, person: Person | None = None, *, before: datetime | None = None) -> str:
         """See bot.ports.Commands. What was asked after `before` is not meant."""
         if not key.thread:
-            return NO_THREAD
-        await self._check("stop", key, person)
+            return await self._stop_here(key, person)
+        await self.check("stop", key, person)
         if self._stops.stop(key, before):
             return "Stopping."
         first = await self._waiting.first(key)
@@ -113,17 +114,27 @@ class Commands:
             return "Stopped before it began."
         return NOTHING_RUNS
 
+    async def _stop_here(self, key: ThreadKey, person: Person | None) -> str:
+        """Stop what somebody may stop in a whole channel: a slash command knows no thread."""
+        stopped = 0
+        for running in self._stops.in_channel(key):
+            with contextlib.suppress(Refused):
+                await self.check("stop", running, person)
+                stopped += self._stops.stop(running)
+        return f"Stopping {stopped} of the requests in this channel." if stopped else NOTHING_RUNS
+
     async def reset(self, key: ThreadKey, person: Person | None = None) -> str:
         """See bot.ports.Commands: waits until what runs has stopped."""
         if not key.thread:
             return NO_THREAD
-        await self._check("reset", key, person)
+        await self.check("reset", key, person)
         self._stops.stop(key)
         async with self._service.lease(sandbox_key(key)) as lease:
             await lease.reset()
         return RESET
 
-    async def _check(self, deed: Deed, key: ThreadKey, person: Person | None) -> None:
+    async def check(self, deed: Deed, key: ThreadKey, person: Person | None) -> None:
+        """See bot.ports.Commands."""
         if person is None:
             return
         requesters = await self._people.requesters(key)
@@ -177,6 +188,10 @@ class Commands:
     async def fields(self, key: ThreadKey, person: Person, scope: Scope) -> list[Field]:
         """See bot.ports.Commands."""
         return await self._config.fields(key, person, scope)
+
+    async def all_fields(self, key: ThreadKey) -> list[Field]:
+        """See bot.ports.Commands."""
+        return await self._config.all_fields(key)
 
     async def submit(self, key: ThreadKey, person: Person, scope: Scope, values: Mapping[str, str]) -> dict[str, str]:
         """See bot.ports.Commands."""

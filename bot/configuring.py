@@ -70,6 +70,10 @@ class ConfigCommand:
 
         return [field for field in self._fields(await self._choices.stored(key)) if may(field.name)]
 
+    async def all_fields(self, key: ThreadKey) -> list[Field]:
+        """See bot.ports.Commands."""
+        return self._fields(await self._choices.stored(key))
+
     def _fields(self, stored: Stored) -> list[Field]:
         effective = self._options.effective(stored)
         return [

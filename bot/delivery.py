@@ -94,7 +94,9 @@ class TurnDelivery:
                 if message_id is None and known:
                     message_id = await self._platform.find(self._key, reply)
                 if message_id is None:
-                    message_id = await self._platform.publish(self._key, reply)
+                    message_id = await self._platform.publish(self._key, reply) or None
+                    if message_id is None:
+                        return
                     await self._outbox.posted(reply, message_id)
                 else:
                     await self._platform.update(self._key, message_id, reply)

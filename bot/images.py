@@ -7,14 +7,27 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bot.sandbox_setup import image_source
+from bot.sandbox_setup import image_source, make_engine
 from bot.settings import Settings
 from bot.text import size_words
 from sandbox.image_build import ensure_image
-from sandbox.image_store import list_images, update_image
+from sandbox.image_store import check_image, list_images, update_image
+from sandbox.instances import process_instance
 
 OK = 0
 ID_CHARS = 19  # sha256: and twelve
+
+
+async def have_image(settings: Settings, say: Callable[[str], None]) -> None:
+    """Build the sandbox image if it is not there. Raises SandboxError."""
+    if settings.image is None:
+        await asyncio.to_thread(ensure_image, image_source(settings), say)
+    else:
+        engine = make_engine(settings, instance=process_instance())
+        try:
+            await check_image(engine, settings.image)
+        finally:
+            await engine.aclose()
 
 
 async def build(settings: Settings, say: Callable[[str], None]) -> int:

@@ -219,10 +219,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """Code that was run."""
+    """Code that was run; `hidden` where people chose not to see it."""
 
     language: str
     source: str
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from bot.model import (
     TurnStatus,
 )
 from bot.options import Scope
+from bot.policy import Deed
 from bot.stops import Stop
 from bot.views import Entry, Field, LiveSandbox, ThreadSummary, Usage
 
@@ -49,7 +50,10 @@ class Platform(Protocol):
         """Show on somebody's message how its turn stands; again with another sign replaces the first."""
 
     async def publish(self, key: ThreadKey, reply: Reply) -> str:
-        """Post a new message in the thread; its id. The platform keeps `reply.key` with it where it can."""
+        """Post a new message in the thread; its id. The platform keeps `reply.key` with it where it can.
+
+        An empty id says that a reply which still grows was not posted yet: it is published when it comes again.
+        """
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:
         """Change a message of ours."""
@@ -217,6 +221,12 @@ class Commands(Protocol):
     async def fields(self, key: ThreadKey, person: Person, scope: Scope) -> list[Field]:
         """A form of all options for a scope."""
 
+    async def all_fields(self, key: ThreadKey) -> list[Field]:
+        """How every option stands, for whoever looks."""
+
+    async def check(self, deed: Deed, key: ThreadKey, person: Person) -> None:
+        """Raises Refused when somebody may not do that to what was asked in a thread."""
+
     async def submit(self, key: ThreadKey, person: Person, scope: Scope, values: Mapping[str, str]) -> dict[str, str]:
         """Set what a form changed, or nothing at all when a field is wrong: the mistakes, by name."""
 
@@ -246,8 +256,8 @@ class Intake(Protocol):
 class Artifacts(Protocol):
     """Files and pictures, in the blob store."""
 
-    async def save(self, turn_id: str | None, name: str, mime: str, data: bytes) -> Artifact:
-        """Keep bytes under a new id; `turn_id` is None for what a person sent."""
+    async def save(self, turn_id: str | None, name: str, mime: str, data: bytes, *, key: str | None = None) -> Artifact:
+        """Keep bytes under a new id; `turn_id` is None for what a person sent. The same `key` is the same artifact."""
 
     async def load(self, artifact_id: str) -> tuple[Artifact, bytes]:
         """An artifact with its bytes. Raises LookupError."""

@@ -34,8 +34,9 @@ TEXT_CHARS = 40_000  # of the agent's words in one reply
 class Transcript:
     """Folds the events of one turn. `apply` returns the replies that an event changed."""
 
-    def __init__(self, turn_id: str) -> None:
+    def __init__(self, turn_id: str, *, show_code: bool = True) -> None:
         self._turn_id = turn_id
+        self._show_code = show_code
         self._part = 0
         self._open: Text | None = None
         self._code: Code | None = None
@@ -52,7 +53,7 @@ class Transcript:
                 return self._text(before_it + event.text, final=final)
             case CellStarted():
                 before = self._close_text()
-                self._code = Code(language=event.language, source=event.code)
+                self._code = Code(language=event.language, source=event.code, hidden=not self._show_code)
                 self._printed = ""
                 return [*before, self._reply((self._code,), final=False)]
             case CellOutput():

@@ -51,6 +51,18 @@ class Settings(BaseSettings):
     web_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     web_token: SecretStr | None = None
 
+    web: Literal["auto", "on", "off"] = "auto"
+
+    # Slack
+    slack_bot_token: Annotated[SecretStr | None, Field(alias="SLACK_BOT_TOKEN")] = None
+    slack_app_token: Annotated[SecretStr | None, Field(alias="SLACK_APP_TOKEN")] = None
+    slack_signing_secret: Annotated[SecretStr | None, Field(alias="SLACK_SIGNING_SECRET")] = None
+    slack_api_url: Annotated[str, Field(alias="SLACK_API_URL")] = "https://slack.com/api/"
+    slack_host: str = "0.0.0.0"  # noqa: S104 - Slack delivers from outside; every delivery is signed
+    slack_port: Annotated[int, Field(ge=0, le=65535)] = 3000
+    slack_command: str = "/sandbox"
+    slack_admins: str = ""
+
     # a turn
     turn_seconds: Annotated[float, Field(gt=0)] = 600.0
     turn_rounds: Annotated[int, Field(ge=1, le=100)] = 20
@@ -105,7 +117,14 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> list[str]:
         """What must never be said in a chat."""
-        kept = [value.get_secret_value() for value in (self.openai_api_key, self.web_token) if value is not None]
+        secrets = (
+            self.openai_api_key,
+            self.web_token,
+            self.slack_bot_token,
+            self.slack_app_token,
+            self.slack_signing_secret,
+        )
+        kept = [value.get_secret_value() for value in secrets if value is not None]
         urls = [urlsplit(url).password for url in (self.database_url, self.egress_proxy) if url]
         return [*kept, *(password for password in urls if password)]
 

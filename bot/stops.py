@@ -59,6 +59,11 @@ class Stops:
         stop.set()
         return True
 
+    def in_channel(self, place: ThreadKey) -> list[ThreadKey]:
+        """The threads of a channel where a turn runs."""
+        where = (place.platform, place.workspace, place.channel)
+        return [key for key in self._running if (key.platform, key.workspace, key.channel) == where]
+
     def since(self, key: ThreadKey) -> timedelta | None:
         """How long the turn of a thread has run."""
         found = self._running.get(key)

@@ -122,7 +122,8 @@ class TurnRunner:
         self, turn: Turn, platform: Platform, steps: Steps, delivery: TurnDelivery, stop: Stop, spent: Spent
     ) -> tuple[TurnStatus, Json | None]:
         """How the turn ended and what the agent remembers of it."""
-        transcript = Transcript(turn.id)
+        options = await self._options(turn.key)
+        transcript = Transcript(turn.id, show_code=options.show_code == "on")
 
         def emit(event: TurnEvent) -> None:
             spent.add(event)
@@ -133,7 +134,6 @@ class TurnRunner:
 
         clock = asyncio.get_running_loop().call_later(self._limits.seconds, stop.set, "time")
         try:
-            options = await self._options(turn.key)
             async with self._sandboxes.lease(
                 sandbox_key(turn.key),
                 owner=f"{turn.key.platform}/{turn.key.workspace}",

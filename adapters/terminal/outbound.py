@@ -20,6 +20,8 @@ def _block(block: Block) -> Iterator[str]:
     match block:
         case Text():
             yield from printable(block.markdown).rstrip().split("\n")
+        case Code(hidden=True):
+            return
         case Code():
             yield f"┌─ {block.language}"
             yield from (f"│ {line}" for line in printable(block.source).rstrip().split("\n"))

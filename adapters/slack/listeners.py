@@ -1,0 +1,235 @@
+"""What Slack delivers, handed on: messages to the intake, commands and presses to the command core.
+
+A message is claimed in our database before Slack gets its acknowledgement (`process_before_response`): what is
+acknowledged is kept. Everything that takes longer runs after it, as a lazy listener.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from adapters.slack import forms, inbound, outbound
+from adapters.slack.adapter import SlackPlatform
+from adapters.slack.calls import SlackCalls, SlackRefused
+from adapters.slack.inbound import Identity, pressed_thread, thread_key, workspace_of
+from adapters.slack.people import People
+from adapters.slack.text import harmless
+from bot.budget import Priority
+from bot.errors import Refused
+from bot.invocation import Invocation
+from bot.model import IncomingMessage, Person, ThreadKey
+from bot.options import Scope
+from bot.ports import Choices, Commands, History, Intake
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+
+HEARD_KEPT = 20_000
+GONE = "I no longer have that answer."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The parts of the bot that Slack's deliveries go to."""
+
+    intake: Intake
+    commands: Commands
+    history: History
+    choices: Choices
+    clock: Callable[[], datetime]
+
+
+class SlackListeners:
+    """One method for each kind of delivery; the pure work is in `inbound` and `forms`."""
+
+    def __init__(
+        self, core: Core, platform: SlackPlatform, people: People, calls: SlackCalls, us: Identity, command: str
+    ) -> None:
+        self._core = core
+        self._platform = platform
+        self._people = people
+        self._calls = calls
+        self._us = us
+        self._command = command
+        self.url = ""
+        self._heard: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    # ---- messages
+
+    async def said(self, event: Json, body: Json) -> None:
+        """A message, a mention, an edit or a deletion."""
+        workspace = workspace_of(body)
+        changed = inbound.edited(event, self._us)
+        if changed is not None:
+            await self._edited(workspace, *changed)
+        elif (gone := inbound.deleted(event)) is not None:
+            await self._core.intake.deleted(thread_key(workspace, gone[0], ""), gone[1])
+        elif inbound.is_spoken(event, self._us):
+            await self.take(await self.message(event, workspace))
+
+    async def missed(self, event: Json, workspace: str) -> None:
+        """A message that came while nobody listened; one that was heard is not told of again."""
+        where = (str(event["channel"]), str(event["ts"]))
+        if where not in self._heard:
+            await self.take(await self.message(event, workspace))
+
+    async def message(self, event: Json, workspace: str) -> IncomingMessage:
+        """A message with who wrote it."""
+        return inbound.message(event, workspace, self._us, await self._people.person(str(event["user"])))
+
+    async def take(self, message: IncomingMessage) -> None:
+        """Hand a message to the intake, and tell its author at once what is to be told."""
+        try:
+            receipt = await self._core.intake.take(message, self._platform)
+        except Refused as error:
+            self._remember(message)
+            await self._tell(message.key, message.author.id, error.for_people)
+            return
+        self._remember(message)
+        if receipt.kind == "command" and receipt.answer:
+            await self._tell(message.key, message.author.id, receipt.answer)
+
+    def _remember(self, message: IncomingMessage) -> None:
+        self._heard[(message.key.channel, message.message_id)] = None
+        while len(self._heard) > HEARD_KEPT:
+            self._heard.popitem(last=False)
+
+    async def _edited(self, workspace: str, channel: str, ts: str, text: str) -> None:
+        turn = await self._core.intake.edited(thread_key(workspace, channel, ""), ts, text)
+        if turn is not None:
+            blocks = outbound.ephemeral_rerun(turn.id)
+            await self._tell(turn.key, turn.message.author.id, "You changed a message that I had answered.", blocks)
+
+    async def _tell(self, key: ThreadKey, user: str, words: str, blocks: list[Json] | None = None) -> None:
+        try:
+            await self._platform.whisper(key, user, words, blocks)
+        except (SlackRefused, OSError) as error:
+            log.warning("slack.not_told", error=str(error))
+
+    # ---- commands and forms
+
+    async def command(self, body: Json, respond: Callable[..., Any]) -> None:
+        """The slash command; the answer is for who asked alone."""
+        if not await self._is_new(body, str(body.get("trigger_id") or "")):
+            return
+        words = str(body.get("text") or "").strip()
+        key = thread_key(workspace_of(body), str(body["channel_id"]), "")
+        person = await self._people.person(str(body["user_id"]))
+        if words.lower() in ("config", "config form"):
+            await self._open_form(body, key, person)
+            return
+        answer = await self._core.commands.run(Invocation(key=key, person=person, words=words, scope="channel"))
+        await respond(text=harmless(answer), response_type="ephemeral")
+
+    async def _open_form(self, body: Json, key: ThreadKey, person: Person) -> None:
+        scope: Scope = "thread" if key.thread else "channel"
+        fields = await self._core.commands.fields(key, person, scope)
+        view = forms.config_form(key, scope, fields)
+        await self._calls.call("views.open", priority=Priority.FINAL, trigger_id=body["trigger_id"], view=view)
+
+    async def submitted(self, body: Json, view: Json) -> dict[str, str]:
+        """The form of options came back: the mistakes by field."""
+        key, scope, values = forms.submitted(view)
+        person = await self._people.person(str(body["user"]["id"]))
+        return await self._core.commands.submit(key, person, scope, values)
+
+    async def home(self, event: Json, body: Json) -> None:
+        """Somebody opened the Home tab."""
+        if event.get("tab") != "home":
+            return
+        user, workspace = str(event["user"]), workspace_of(body)
+        key = thread_key(workspace, "", "")
+        person = await self._people.person(user)
+        live = await self._core.commands.sandboxes(person, self._platform.name, workspace)
+        fields = await self._core.commands.all_fields(key)
+        view = forms.home(self._command, fields, live, self.url)
+        await self._calls.call("views.publish", priority=Priority.BACKGROUND, user_id=user, view=view)
+
+    # ---- presses and shortcuts
+
+    async def pressed(self, body: Json, action: Json) -> None:
+        """A button under a reply."""
+        key = pressed_thread(body)
+        user = str(body["user"]["id"])
+        if not await self._is_new(body, f"{action.get('action_ts')}/{action.get('action_id')}/{user}"):
+            return
+        try:
+            words = await self._press(key, str(action["action_id"]), str(action.get("value") or ""), user)
+        except Refused as error:
+            words = error.for_people
+        except LookupError:
+            words = GONE
+        if words:
+            await self._tell(key, user, words)
+
+    async def _press(self, key: ThreadKey, action: str, value: str, user: str) -> str:
+        person = await self._people.person(user)
+        commands = self._core.commands
+        match action:
+            case outbound.STOP:
+                return await commands.stop(key, person)
+            case outbound.RETRY | outbound.RERUN:
+                await self._core.intake.retry(value, person)
+                return ""
+            case outbound.RESET:
+                return await commands.reset(key, person)
+            case outbound.SHOW_CODE | outbound.SHOW_OUTPUT:
+                return await self._show(key, value)
+            case outbound.FEEDBACK:
+                judged, _, turn_id = value.partition(" ")
+                return await commands.judge(turn_id, person, 1 if judged == "1" else -1)
+            case _:
+                return ""
+
+    async def _show(self, key: ThreadKey, reply_key: str) -> str:
+        reply = await self._core.history.reply(reply_key)
+        if reply is None:
+            return GONE
+        await self._platform.show_whole(key, reply)
+        return ""
+
+    async def shortcut(self, body: Json) -> None:
+        """A message shortcut: stop, run this code, delete this reply."""
+        user = str(body["user"]["id"])
+        if not await self._is_new(body, str(body.get("trigger_id") or body.get("action_ts"))):
+            return
+        key = pressed_thread(body)
+        person = await self._people.person(user)
+        try:
+            match body.get("callback_id"):
+                case "threadbox_stop":
+                    await self._tell(key, user, await self._core.commands.stop(key, person))
+                case "threadbox_run":
+                    await self.take(inbound.run_request(body, person, self._us, self._core.clock()))
+                case "threadbox_delete":
+                    await self._delete(body, key, person)
+                case _:
+                    log.info("slack.unknown_shortcut")
+        except Refused as error:
+            await self._tell(key, user, error.for_people)
+
+    async def _delete(self, body: Json, key: ThreadKey, person: Person) -> None:
+        message = body.get("message") or {}
+        if outbound.key_of(message) is None and message.get("bot_id") != self._us.bot_id:
+            raise Refused("That is not a message of mine.")
+        await self._core.commands.check("delete", key, person)
+        await self._calls.call("chat.delete", priority=Priority.FINAL, channel=key.channel, ts=message["ts"])
+
+    async def stopped(self, event: Json, body: Json) -> None:
+        """Slack's own Stop button."""
+        key = thread_key(workspace_of(body), str(event["channel"]), str(event["thread_ts"]))
+        try:
+            await self._core.commands.stop(key, await self._people.person(str(event["user"])))
+        except Refused as error:
+            await self._tell(key, str(event["user"]), error.for_people)
+
+    async def _is_new(self, body: Json, event_id: str) -> bool:
+        """Whether this is no second delivery: a signed body may come again for five minutes."""
+        return not event_id or await self._core.choices.is_new(self._platform.name, f"{workspace_of(body)}/{event_id}")

@@ -1,0 +1,148 @@
+"""Signs on people's messages and the native status of a thread: at once where the budget allows, never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from adapters.slack.calls import SlackCalls, SlackRefused
+from adapters.slack.config import SIGNS_WAITING, STATUS_SECONDS
+from bot.budget import Priority
+from bot.model import ThreadKey
+from bot.ports import Sign
+
+log = structlog.get_logger()
+
+EMOJI: dict[Sign, str] = {
+    "seen": "eyes",
+    "queued": "hourglass_flowing_sand",
+    "working": "eyes",
+    "done": "white_check_mark",
+    "failed": "x",
+    "stopped": "octagonal_sign",
+}
+ENDS: frozenset[Sign] = frozenset({"done", "failed", "stopped"})
+PASSING = ("hourglass_flowing_sand", "white_check_mark", "x", "octagonal_sign")
+WORKING_WORDS = "is working…"
+LOADING = ["is thinking…", "is writing code…", "is running it in the sandbox…"]
+AT_ONCE = 4  # signs on their way
+
+_Where = tuple[str, str]
+
+
+class Signs:
+    """`want` returns at once; of several signs for one message the newest counts."""
+
+    def __init__(self, calls: SlackCalls, clock: Callable[[], float]) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._wanted: OrderedDict[_Where, Sign] = OrderedDict()
+        self._shown: OrderedDict[_Where, set[str]] = OrderedDict()
+        self._working: dict[ThreadKey, float] = {}
+        self._statuses: OrderedDict[ThreadKey, tuple[str, str]] = OrderedDict()
+        self._wake = asyncio.Event()
+
+    def want(self, channel: str, ts: str, sign: Sign) -> None:
+        """Show how a message's turn stands."""
+        self._wanted.pop((channel, ts), None)
+        while len(self._wanted) >= SIGNS_WAITING:
+            self._wanted.popitem(last=False)
+        self._wanted[(channel, ts)] = sign
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Show what is wanted, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(self._show_wanted(), name=f"slack-signs-{number}")
+            group.create_task(self._refresh(), name="slack-status")
+
+    async def _show_wanted(self) -> None:
+        while True:
+            while not self._wanted and not self._statuses:
+                self._wake.clear()
+                await self._wake.wait()
+            if self._statuses:
+                key, (status, asker) = self._statuses.popitem(last=False)
+                await self._status(key, status, asker)
+                continue
+            where, sign = self._wanted.popitem(last=False)
+            try:
+                await self._show(where, sign)
+            except (SlackRefused, OSError, asyncio.QueueFull) as error:
+                log.info("slack.sign_failed", sign=sign, error=str(error))
+
+    async def _show(self, where: _Where, sign: Sign) -> None:
+        shown = self._shown.setdefault(where, set())
+        while len(self._shown) > SIGNS_WAITING:
+            self._shown.popitem(last=False)
+        emoji = EMOJI[sign]
+        if emoji not in shown:
+            await self._react("reactions.add", where, emoji, {"already_reacted"})
+            shown.add(emoji)
+        for old in [name for name in PASSING if name in shown and name != emoji]:
+            # what is no longer so is taken away only where that costs nobody a sign
+            if self._calls.budget.room("reactions.remove") >= 2:
+                await self._react("reactions.remove", where, old, {"no_reaction"})
+                shown.discard(old)
+
+    async def _react(self, method: str, where: _Where, emoji: str, fine: set[str]) -> None:
+        channel, ts = where
+        try:
+            await self._calls.call(method, priority=Priority.SIGN, channel=channel, name=emoji, timestamp=ts)
+        except SlackRefused as error:
+            if error.reason not in fine:
+                raise
+
+    # ---- the native status
+
+    def working(self, key: ThreadKey, asker: str) -> None:
+        """Say natively that we are at it; with a session Slack shows its own Stop."""
+        self._working[key] = self._clock()
+        self._statuses[key] = ("processing", asker)
+        self._wake.set()
+
+    def at_rest(self, key: ThreadKey) -> None:
+        """Say that we no longer are."""
+        if self._working.pop(key, None) is not None:
+            self._statuses[key] = ("active", "")
+            self._wake.set()
+
+    async def _refresh(self) -> None:
+        """Say it again before Slack forgets it; a session it does not forget."""
+        while True:
+            await asyncio.sleep(STATUS_SECONDS / 3)
+            now = self._clock()
+            for key, since in list(self._working.items()):
+                if now - since >= STATUS_SECONDS and not self._calls.has("agents.sessions.setStatus"):
+                    self.working(key, "")
+
+    async def _status(self, key: ThreadKey, status: str, asker: str) -> None:
+        words = WORKING_WORDS if status == "processing" else ""
+        session = {"channel_id": key.channel, "thread_ts": key.thread, "status": status}
+        if asker and status == "processing":
+            session["initiator_user_id"] = asker
+        if await self._try("agents.sessions.setStatus", session):
+            return
+        status_line = {"channel_id": key.channel, "thread_ts": key.thread, "status": words}
+        await self._try("assistant.threads.setStatus", status_line | ({"loading_messages": LOADING} if words else {}))
+
+    async def _try(self, method: str, arguments: Mapping[str, object]) -> bool:
+        """Whether the method is there; a call that cannot be afforded now is left out."""
+        if not self._calls.has(method):
+            return False
+        if not self._calls.budget.take_now(method):
+            return True
+        try:
+            await self._calls.call_now(method, **arguments)
+        except SlackRefused as error:
+            if error.is_lasting or error.reason.startswith("status 404"):
+                self._calls.lacks(method)
+                return False
+            log.info("slack.status_failed", error=str(error))
+        except OSError as error:
+            log.info("slack.status_failed", error=str(error))
+        return True

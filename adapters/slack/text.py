@@ -1,0 +1,65 @@
+"""Text between Slack and us; pure. What goes out can notify nobody and hide no link."""
+
+from __future__ import annotations
+
+import re
+
+ZERO_WIDTH = "\u200b"
+
+# what Slack makes a notification of: https://docs.slack.dev/messaging/formatting-message-text
+_NOTIFIES = re.compile(r"<(?=[@#!][A-Za-z0-9])")
+_BARE = re.compile(r"(?<![\w/])@(?=(?:channel|here|everyone)\b)", re.IGNORECASE)
+_LABELLED = re.compile(r"<((?:https?|mailto|tel|slack):[^|>\s]*)\|([^>]*)>")
+_MARKDOWN_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[^)]*)?\)")
+_LOOKS_LIKE_ADDRESS = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
+
+_TOKEN = re.compile(r"<([^<>\n]+)>")
+
+
+def harmless(markdown: str) -> str:
+    """Markdown of a model's or a program's: mentions do not notify, and a link's label is not another address."""
+    markdown = _NOTIFIES.sub(f"<{ZERO_WIDTH}", markdown)
+    markdown = _BARE.sub(f"@{ZERO_WIDTH}", markdown)
+    markdown = _LABELLED.sub(lambda match: _link("", match[2], match[1]), markdown)
+    return _MARKDOWN_LINK.sub(lambda match: _link(match[1], match[2], match[3]), markdown)
+
+
+def harmless_code(text: str) -> str:
+    """Code or output for a fence, where nothing is a link: only what would notify somebody is broken up."""
+    return _NOTIFIES.sub(f"<{ZERO_WIDTH}", text)
+
+
+def _link(image: str, label: str, url: str) -> str:
+    """An image is only a link here: nothing is fetched by being shown."""
+    if _LOOKS_LIKE_ADDRESS.search(label) and label.strip("/ ") not in url:
+        return f"{label} ({url})"
+    return f"[{label or url}]({url})" if image or label else url
+
+
+def plain(text: str) -> str:
+    """Text for a field that Slack reads as mrkdwn."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _BARE.sub(f"@{ZERO_WIDTH}", escaped)
+
+
+def said(text: str, bot_id: str) -> str:
+    """What a person wrote, as they saw it: our mention taken out, links and names as words."""
+    text = re.sub(rf"\s*<@{re.escape(bot_id)}(?:\|[^>]*)?>[:,]?[ \t]*", " ", text) if bot_id else text
+    text = _TOKEN.sub(lambda match: _token(match[1]), text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
+
+
+def _token(inside: str) -> str:
+    target, _, label = inside.partition("|")
+    match target[:1]:
+        case "@" | "#":
+            return target[0] + (label or target[1:])
+        case "!":
+            return label or "@" + target[1:].partition("^")[0]
+        case _:
+            return target.removeprefix("mailto:") if "://" in target or target.startswith("mailto:") else f"<{inside}>"
+
+
+def mentions(text: str) -> list[str]:
+    """The ids of the people whom a text mentions, in order."""
+    return re.findall(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>", text)
