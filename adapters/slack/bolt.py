@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
 from slack_bolt.authorization import AuthorizeResult
 
@@ -16,11 +19,16 @@ from adapters.slack.listeners import SlackListeners
 
 Json = dict[str, Any]
 
+Later = Callable[[Coroutine[Any, Any, None]], None]
+
+log = structlog.get_logger()
+
+BACKGROUND_MOST = 500
 _OURS = re.compile(r"^threadbox_")
 
 
-def make_app(config: SlackConfig, calls: SlackCalls, us: Identity, listeners: SlackListeners) -> AsyncApp:
-    """An app that answers Slack once our database has what Slack said."""
+def make_app(config: SlackConfig, calls: SlackCalls, us: Identity, listeners: SlackListeners, later: Later) -> AsyncApp:
+    """An app that answers Slack once our database has what Slack said; presses are answered first and done `later`."""
 
     async def authorize() -> AuthorizeResult:  # Bolt's own would ask auth.test in the middle of the first deliveries
         return AuthorizeResult(
@@ -40,17 +48,17 @@ def make_app(config: SlackConfig, calls: SlackCalls, us: Identity, listeners: Sl
         attaching_conversation_kwargs_enabled=False,
         ignoring_self_assistant_message_events_enabled=False,
     )
-    _events(app, listeners)
-    _presses(app, listeners, config.command)
+    _events(app, listeners, later)
+    _presses(app, listeners, config.command, later)
     return app
 
 
-def _events(app: AsyncApp, listeners: SlackListeners) -> None:
+def _events(app: AsyncApp, listeners: SlackListeners, later: Later) -> None:
     async def said(event: Json, body: Json) -> None:
         await listeners.said(event, body)
 
     async def home(event: Json, body: Json) -> None:
-        await listeners.home(event, body)
+        later(listeners.home(event, body))
 
     async def stopped(event: Json, body: Json) -> None:
         await listeners.stopped(event, body)
@@ -60,23 +68,23 @@ def _events(app: AsyncApp, listeners: SlackListeners) -> None:
 
     app.event("app_mention")(said)
     app.event("message")(said)
-    app.event("app_home_opened")(ack=nothing, lazy=[home])
+    app.event("app_home_opened")(home)
     app.event("agent_session_stopped")(stopped)
     app.event(re.compile(".*"))(nothing)
 
 
-def _presses(app: AsyncApp, listeners: SlackListeners, command: str) -> None:
-    async def now(ack: AsyncAck) -> None:
+def _presses(app: AsyncApp, listeners: SlackListeners, command: str, later: Later) -> None:
+    async def commanded(ack: AsyncAck, body: Json, respond: AsyncRespond) -> None:
         await ack()
+        later(listeners.command(body, respond))
 
-    async def commanded(body: Json, respond: AsyncRespond) -> None:
-        await listeners.command(body, respond)
+    async def pressed(ack: AsyncAck, body: Json, action: Json) -> None:
+        await ack()
+        later(listeners.pressed(body, action))
 
-    async def pressed(body: Json, action: Json) -> None:
-        await listeners.pressed(body, action)
-
-    async def shortcut(body: Json) -> None:
-        await listeners.shortcut(body)
+    async def shortcut(ack: AsyncAck, body: Json) -> None:
+        await ack()
+        later(listeners.shortcut(body))
 
     async def submitted(ack: AsyncAck, body: Json, view: Json) -> None:
         mistakes = await listeners.submitted(body, view)
@@ -85,7 +93,36 @@ def _presses(app: AsyncApp, listeners: SlackListeners, command: str) -> None:
         else:
             await ack()
 
-    app.command(command)(ack=now, lazy=[commanded])
-    app.action(_OURS)(ack=now, lazy=[pressed])
-    app.shortcut(_OURS)(ack=now, lazy=[shortcut])
+    app.command(command)(commanded)
+    app.action(_OURS)(pressed)
+    app.shortcut(_OURS)(shortcut)
     app.view(forms.CONFIG_FORM)(submitted)
+
+
+class Background:
+    """Work that goes on after Slack has its acknowledgement: bounded, and a failure of one is no other's."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._running: set[asyncio.Task[None]] = set()
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin; more than `BACKGROUND_MOST` at once are refused, and who pressed sees nothing happen."""
+        if len(self._running) >= BACKGROUND_MOST:
+            log.warning("slack.too_busy")
+            work.close()
+            return
+        task = self._group.create_task(self._guarded(work), name="slack-press")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:  # one press that fails must not end the others
+            log.exception("slack.press_failed")
+
+    def cancel(self) -> None:
+        """End what runs."""
+        for task in list(self._running):
+            task.cancel()

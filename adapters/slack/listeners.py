@@ -1,7 +1,7 @@
 """What Slack delivers, handed on: messages to the intake, commands and presses to the command core.
 
 A message is claimed in our database before Slack gets its acknowledgement (`process_before_response`): what is
-acknowledged is kept. Everything that takes longer runs after it, as a lazy listener.
+acknowledged is kept. Presses and commands are acknowledged first and carried out after it (`bolt.Background`).
 """
 
 from __future__ import annotations

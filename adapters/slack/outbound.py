@@ -203,6 +203,7 @@ def task(reply: Reply) -> Json | None:
     line = next((line.strip() for line in printable(code.source).splitlines() if line.strip()), "code")
     failed = any(isinstance(block, Notice) and block.level != "info" for block in reply.blocks)
     status = ("error" if failed else "complete") if reply.final else "in_progress"
+    line = "its code" if code.hidden else harmless_code(line)
     title = f"Run {code.language or 'code'}: {line}"
     return {"type": "task_update", "id": reply.key, "title": title[:120], "status": status}
 

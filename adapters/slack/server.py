@@ -17,15 +17,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from adapters.slack.adapter import SlackPlatform
-from adapters.slack.bolt import make_app
+from adapters.slack.bolt import Background, make_app
 from adapters.slack.calls import SlackCalls, SlackRefused
 from adapters.slack.catch_up import CatchUp
-from adapters.slack.config import BODY_BYTES, SlackConfig, rate_of
+from adapters.slack.config import BODY_BYTES, QUIET_SECONDS, WATCH_SECONDS, SlackConfig, rate_of
 from adapters.slack.inbound import Identity
 from adapters.slack.listeners import Core, SlackListeners
 from adapters.slack.people import People
 from adapters.slack.signs import Signs
-from adapters.slack.socket import Socket
+from adapters.slack.socket import Socket, first_socket
 from adapters.slack.stream import Streams
 from bot.budget import Priority, Rate
 from bot.errors import ConfigurationError
@@ -36,6 +36,7 @@ from bot.ports import People as PeopleStore
 log = structlog.get_logger()
 
 PATH = "/slack/events"
+WATCH = (WATCH_SECONDS, QUIET_SECONDS)
 _BAD_TOKEN = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 
 
@@ -66,35 +67,29 @@ class Slack:
         """Take deliveries; how, in words. Raises ConfigurationError."""
         listeners = SlackListeners(core, self.platform, self._people, self._calls, self._us, self._config.command)
         listeners.url = self._url
-        app = make_app(self._config, self._calls, self._us, listeners)
         catch_up = CatchUp(self._calls, self._store.people, listeners, self._us, core.clock)
+        first_address = await first_socket(self._calls, self._config.app_token) if self._config.app_token else None
         async with AsyncExitStack() as stack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            tasks = [
-                group.create_task(self._signs.run(), name="slack-signs"),
-                group.create_task(catch_up.run(), name="slack-catch-up"),
-            ]
+            background = Background(group)
+            stack.callback(background.cancel)
+            for name, work in (("signs", self._signs.run()), ("catch-up", catch_up.run())):
+                stack.callback(group.create_task(work, name=f"slack-{name}").cancel)
+            app = make_app(self._config, self._calls, self._us, listeners, background.later)
             if self._config.app_token:
+                socket = Socket(app, self._config.app_token, self._calls, catch_up.wanted, time.monotonic, *WATCH)
                 connected = asyncio.Event()
-
-                async def ready() -> None:
-                    connected.set()
-
-                socket = Socket(app, self._config.app_token, self._calls, catch_up.wanted, time.monotonic)
-                await socket.open()
-                tasks.append(group.create_task(socket.run(ready), name="slack-socket"))
+                running = group.create_task(socket.run(first_address, connected.set), name="slack-socket")
+                stack.callback(running.cancel)
                 await connected.wait()
                 words = "by Socket Mode"
             else:
-                words = "on " + await stack.enter_async_context(
-                    http_serving(web_app(app), self._config.host, self._config.port, setting="THREADBOX_SLACK_PORT")
+                serving = http_serving(
+                    web_app(app), self._config.host, self._config.port, setting="THREADBOX_SLACK_PORT"
                 )
+                words = f"on {await stack.enter_async_context(serving)}"
                 catch_up.wanted()
-            try:
-                yield f"Slack ({self._us.team_id}) {words}"
-            finally:
-                for task in tasks:
-                    task.cancel()
+            yield f"Slack ({self._us.team_id}) {words}"
 
 
 @asynccontextmanager

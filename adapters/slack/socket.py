@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import aiohttp
 import structlog
@@ -36,7 +36,6 @@ class Socket:
         calls: SlackCalls,
         on_hello: Callable[[], None],
         clock: Callable[[], float],
-        *,
         watch_seconds: float = WATCH_SECONDS,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
@@ -48,41 +47,25 @@ class Socket:
         self._watch_seconds = watch_seconds
         self._quiet_seconds = quiet_seconds
         self._heard_at = clock()
-        self._first_address: str | None = None
 
-    async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
-        """Connect, say `ready`, and watch."""
+    async def run(self, address: str | None, ready: Callable[[], None]) -> None:
+        """Connect, to `address` first where there is one; say `ready`, and watch."""
         handler = AsyncSocketModeHandler(
             self._app, self._token, web_client=self._calls.client, ping_interval=PING_SECONDS
         )
         client = handler.client
-        client.wss_uri = self._first_address  # type: ignore[assignment] # its connect() asks for one where this is None
+        # where this is None its connect() asks for one
+        client.wss_uri = address
         client.on_message_listeners.append(self._heard)
         try:
-            await handler.connect_async()
-            await ready()
+            await handler.connect_async()  # type: ignore[no-untyped-call]
+            ready()
             while True:
                 await asyncio.sleep(self._watch_seconds)
                 await self._watch(handler)
         finally:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await handler.close_async()  # type: ignore[no-untyped-call]
-
-    async def open(self) -> None:
-        """Ask for a first address. Raises ConfigurationError when Slack refuses the app token."""
-        try:
-            answer = await self._calls.client.apps_connections_open(app_token=self._token)
-        except SlackApiError as error:
-            word = reason_of(error)
-            if word in _BAD_TOKEN:
-                raise ConfigurationError(
-                    f"Slack refused SLACK_APP_TOKEN ({word}). It must be an app-level token with connections:write."
-                ) from None
-            log.warning("slack.connect_failed", reason=word)
-        except (aiohttp.ClientError, OSError) as error:
-            log.warning("slack.connect_failed", reason=type(error).__name__)
-        else:
-            self._first_address = str(answer["url"])
 
     async def _heard(self, message: aiohttp.WSMessage) -> None:
         self._heard_at = self._clock()
@@ -110,3 +93,21 @@ class Socket:
                 await handler.client.connect_to_new_endpoint(force=True)
         except TimeoutError:
             log.warning("slack.reconnect_slow", seconds=CONNECT_SECONDS)
+
+
+async def first_socket(calls: SlackCalls, app_token: str) -> str | None:
+    """Where to connect first; None where Slack does not answer now. Raises ConfigurationError for a wrong token."""
+    try:
+        answer = await calls.client.apps_connections_open(app_token=app_token)
+    except SlackApiError as error:
+        word = reason_of(error)
+        if word in _BAD_TOKEN:
+            raise ConfigurationError(
+                f"Slack refused SLACK_APP_TOKEN ({word}). It must be an app-level token with connections:write."
+            ) from None
+        log.warning("slack.connect_failed", reason=word)
+        return None
+    except (aiohttp.ClientError, OSError) as error:
+        log.warning("slack.connect_failed", reason=type(error).__name__)
+        return None
+    return str(answer["url"])

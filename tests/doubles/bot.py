@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.model import Attachment, IncomingMessage, Person, Receipt, ThreadKey
 from bot.options import Effective, Options, Ranges
-from bot.ports import Agent
+from bot.ports import Agent, Platform
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlOutbox, SqlTurns
+from bot.store import Database, SqlHistory, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
 from bot.turn_work import WorkLimits
 from sandbox import Limits
@@ -41,7 +41,8 @@ class SharedSandboxes(SandboxService):
         self, key: str, limits: Limits | None = None, *, owner: str = "", network: Network | None = None
     ) -> AbstractAsyncContextManager[Lease]:
         platform, _, *rest = key.split("/")
-        return super().lease("/".join((platform, *rest)), limits, owner=owner, network=network)
+        shared = "/".join((platform, *rest)) if platform == "memory" else key
+        return super().lease(shared, limits, owner=owner, network=network)
 
 
 @dataclass
@@ -107,6 +108,68 @@ def model_settings(url: str) -> ModelSettings:
     )
 
 
+@dataclass
+class Parts:
+    """A bot without a platform of its own; `platforms` may be filled while it runs."""
+
+    front: Front
+    sandboxes: SandboxService
+    artifacts: BlobArtifacts
+    turns: SqlTurns
+    runner: TurnRunner
+    history: SqlHistory
+    platforms: dict[str, Platform]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def running_parts(
+    folder: Path,
+    sandboxes: SandboxService,
+    *,
+    model_url: str | None = None,
+    turn_seconds: float = 60,
+    cpu_seconds: float = 60,
+    turns_per_person: int = 3,
+    vision: bool = False,
+) -> AsyncIterator[Parts]:
+    """Everything behind the platforms; without a model's address it runs code as it is."""
+    database = await Database.open(f"sqlite+aiosqlite:///{folder / 'bot.sqlite'}")
+    settings = replace(model_settings(model_url or ""), vision=vision)
+    agent: Agent = AutoGenAgent(settings) if model_url else DirectAgent()
+    stops = Stops()
+    platforms: dict[str, Platform] = {}
+    artifacts = BlobArtifacts(database, folder / "blobs", now, Redactor([SECRET]))
+    turns = SqlTurns(database, now)
+    cells = CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3)
+    queue = MemoryTurnQueue()
+    intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=turns_per_person)
+    front = make_front(database, queue, sandboxes, stops, some_options(), intake_limits, now)
+    runner = TurnRunner(
+        turns=turns,
+        outbox=SqlOutbox(database),
+        artifacts=artifacts,
+        sandboxes=sandboxes,
+        agent=agent,
+        platforms=platforms,
+        stops=stops,
+        limits=TurnLimits(seconds=turn_seconds, work=WorkLimits(upload_bytes=1 << 20, cells=cells)),
+        redactor=Redactor([SECRET]),
+        waiting=front.waiting,
+        options=front.effective,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.aclose)
+        if isinstance(agent, AutoGenAgent):
+            stack.push_async_callback(agent.aclose)
+        stack.push_async_callback(queue.aclose)
+        await queue.start(runner)
+        yield Parts(front, sandboxes, artifacts, turns, runner, SqlHistory(database), platforms)
+
+
 @asynccontextmanager
 async def running_bot(
     folder: Path,
@@ -116,41 +179,10 @@ async def running_bot(
     turn_seconds: float = 60,
     cpu_seconds: float = 60,
 ) -> AsyncIterator[Bot]:
-    """A bot in `folder`; without a model's address it runs code as it is."""
-
-    def clock() -> datetime:
-        return datetime.now(UTC)
-
-    database = await Database.open(f"sqlite+aiosqlite:///{folder / 'bot.sqlite'}")
-    agent: Agent = AutoGenAgent(model_settings(model_url)) if model_url else DirectAgent()
-    platform, stops = MemoryPlatform(), Stops()
-    artifacts = BlobArtifacts(database, folder / "blobs", clock, Redactor([SECRET]))
-    turns = SqlTurns(database, clock)
-    limits = TurnLimits(
-        seconds=turn_seconds,
-        work=WorkLimits(upload_bytes=1 << 20, cells=CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3)),
-    )
-    queue = MemoryTurnQueue()
-    intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=3)
-    front = make_front(database, queue, sandboxes, stops, some_options(), intake_limits, clock)
-    try:
-        runner = TurnRunner(
-            turns=turns,
-            outbox=SqlOutbox(database),
-            artifacts=artifacts,
-            sandboxes=sandboxes,
-            agent=agent,
-            platforms={platform.name: platform},
-            stops=stops,
-            limits=limits,
-            redactor=Redactor([SECRET]),
-            waiting=front.waiting,
-            options=front.effective,
-        )
-        await queue.start(runner)
-        yield Bot(platform, front, sandboxes, artifacts, turns, runner, os.urandom(4).hex())
-    finally:
-        await queue.aclose()
-    if isinstance(agent, AutoGenAgent):
-        await agent.aclose()
-    await database.aclose()
+    """A bot in `folder` with a platform in memory."""
+    async with running_parts(
+        folder, sandboxes, model_url=model_url, turn_seconds=turn_seconds, cpu_seconds=cpu_seconds
+    ) as parts:
+        platform = parts.platforms["memory"] = MemoryPlatform()
+        workspace = os.urandom(4).hex()
+        yield Bot(platform, parts.front, sandboxes, parts.artifacts, parts.turns, parts.runner, workspace)

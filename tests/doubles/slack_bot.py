@@ -1,0 +1,65 @@
+"""The real Slack adapter on a loopback Slack, in front of the whole bot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.slack import Core, SlackConfig, SlackStore, slack
+from bot.budget import Rate
+from sandbox.service import SandboxService
+from tests.doubles.bot import Parts, now, running_parts
+from tests.doubles.slack_people import People
+from tests.doubles.slack_server import APP_TOKEN, BOT_TOKEN, SECRET, SlackServer
+
+
+@dataclass
+class SlackBot:
+    """What a test drives."""
+
+    server: SlackServer
+    people: People
+    parts: Parts
+
+
+def quick(bucket: str) -> Rate:
+    """No limits to speak of."""
+    return Rate(calls=10_000, seconds=1, burst=10_000)
+
+
+def config(server: SlackServer, *, http: bool = False) -> SlackConfig:
+    return SlackConfig(
+        bot_token=BOT_TOKEN,
+        app_token=None if http else APP_TOKEN,
+        signing_secret=SECRET if http else None,
+        api_url=f"{server.api.url}/api/",
+        host="127.0.0.1",
+        port=0,
+        upload_bytes=1 << 20,
+    )
+
+
+@asynccontextmanager
+async def slack_bot(
+    folder: Path, sandboxes: SandboxService, server: SlackServer, *, http: bool = False, rates: Any = quick, **more: Any
+) -> AsyncIterator[SlackBot]:
+    """A bot in `folder`, connected."""
+    async with running_parts(folder, sandboxes, **{"turns_per_person": 50, **more}) as parts:
+        store = SlackStore(artifacts=parts.artifacts, people=parts.front.people)
+        async with slack(config(server, http=http), store, rates) as connected:
+            connected.platform.edit_seconds = 0.02
+            parts.platforms["slack"] = connected.platform
+            core = Core(
+                intake=parts.front.intake,
+                commands=parts.front.commands,
+                history=parts.history,
+                choices=parts.front.choices,
+                clock=now,
+            )
+            async with connected.serving(core) as words:
+                if http:
+                    server.events_url = words.rpartition(" ")[2] + "/slack/events"
+                yield SlackBot(server, People(server), parts)

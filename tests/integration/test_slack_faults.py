@@ -1,0 +1,294 @@
+"""What Slack and the network do to us: nothing is lost, nothing is said twice, and what a workspace lacks is done without."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from adapters.slack import stream as streams
+from bot.errors import ConfigurationError
+from sandbox.service import SandboxService
+from tests.doubles.model_server import Fault as ModelFault
+from tests.doubles.model_server import ModelServer, python
+from tests.doubles.slack_api import Fault
+from tests.doubles.slack_bot import SlackBot, slack_bot
+from tests.doubles.slack_people import MENTION, buttons, words
+from tests.doubles.slack_server import SlackServer, signed, slack_server
+
+# one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chat() -> AsyncIterator[SlackServer]:
+    async with slack_server() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bot(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, chat: SlackServer
+) -> AsyncIterator[SlackBot]:
+    async with slack_bot(tmp_path, sandboxes, chat, model_url=model.url) as running:
+        yield running
+
+
+@pytest.mark.parametrize("fault", [Fault("cut_after"), Fault("cut"), Fault("status", 503), Fault("ratelimited", 0.1)])
+async def test_a_post_whose_answer_was_lost_is_there_once(bot: SlackBot, model: ModelServer, fault: Fault) -> None:
+    bot.server.api.lacks.add("chat.startStream")
+    bot.server.api.faults["chat.postMessage"].append(fault)
+
+    ts = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(ts)
+
+    assert sum("Done." in words(message) for message in bot.people.thread(ts)) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault("cut_after"), Fault("cut"), Fault("status", 500)])
+async def test_a_stream_whose_start_was_lost_is_one_message(bot: SlackBot, model: ModelServer, fault: Fault) -> None:
+    model.script[:] = [python("print('once')"), "Done."]
+    bot.server.api.faults["chat.startStream"].append(fault)
+
+    ts = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(ts)
+
+    assert sum("print('once')" in words(message) for message in bot.people.thread(ts)) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault("cut_after"), Fault("cut"), Fault("status", 500)])
+async def test_a_file_whose_answer_was_lost_is_shown_once(bot: SlackBot, model: ModelServer, fault: Fault) -> None:
+    model.script[:] = [python("open('a.txt', 'w').write('a')"), "Done."]
+    bot.server.api.faults["files.completeUploadExternal"].append(fault)
+
+    ts = await bot.people.say(f"{MENTION} write")
+    await bot.people.ended(ts)
+
+    assert bot.people.shown(ts).count("[file a.txt]") == 1
+
+
+async def test_a_stream_that_dies_is_mended_by_an_edit(bot: SlackBot, model: ModelServer) -> None:
+    bot.server.api.stream_appends = 1
+    model.script[:] = [
+        python("import time\nfor i in range(4): print('line', i, flush=True); time.sleep(0.15)"),
+        "Done.",
+    ]
+
+    ts = await bot.people.say(f"{MENTION} count")
+    await bot.people.ended(ts)
+
+    cell = bot.people.thread(ts)[0]
+    assert cell["edits"] >= 1
+    assert "line 0\nline 1\nline 2\nline 3" in words(cell)
+
+
+async def test_a_stream_that_grows_old_is_stopped_in_time_and_edited(
+    bot: SlackBot, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STREAM_SECONDS", 0.2)
+    model.script[:] = [
+        python("import time\nfor i in range(5): print('line', i, flush=True); time.sleep(0.15)"),
+        "Done.",
+    ]
+
+    ts = await bot.people.say(f"{MENTION} count")
+    await bot.people.ended(ts)
+
+    cell = bot.people.thread(ts)[0]
+    assert not cell["streaming"]
+    assert cell["edits"] >= 1
+    assert "line 4" in words(cell)
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"chat.startStream"},
+        {"chat.startStream", "agents.sessions.setStatus"},
+        {"chat.startStream", "agents.sessions.setStatus", "assistant.threads.setStatus", "thumbs"},
+        {"chat.startStream", "agents.sessions.setStatus", "assistant.threads.setStatus", "thumbs", "blocks"},
+    ],
+    ids=["no streams", "no sessions", "no thumbs", "plain text"],
+)
+async def test_a_workspace_is_served_at_its_level_and_asked_once(
+    bot: SlackBot, model: ModelServer, lacks: set[str]
+) -> None:
+    bot.server.api.lacks |= lacks
+    model.script[:] = [python("print(6 * 7)"), "It is 42.", "Again."]
+
+    first = await bot.people.say(f"{MENTION} one")
+    await bot.people.ended(first)
+    second = await bot.people.say("two", thread=first)
+    await bot.people.ended(second)
+
+    shown = bot.people.shown(first)
+    assert "42" in shown
+    assert "Again." in shown
+    tried = [method for _, method, _ in bot.server.api.calls]
+    assert all(tried.count(method) <= 2 for method in lacks - {"thumbs", "blocks"})
+    last = bot.people.thread(first)[-1]
+    assert bool(buttons(last)) == ("blocks" not in lacks)
+
+
+async def test_slacks_own_rate_limit_is_waited_out(bot: SlackBot, model: ModelServer) -> None:
+    for method in ("chat.postMessage", "chat.update", "reactions.add"):
+        bot.server.api.faults[method].extend([Fault("ratelimited", 0.2)] * 2)
+    bot.server.api.lacks.add("chat.startStream")
+    model.script[:] = [python("print(6 * 7)"), "It is 42."]
+
+    ts = await bot.people.say(f"{MENTION} go")
+    await bot.people.ended(ts)
+
+    assert "42" in bot.people.shown(ts)
+    assert "It is 42." in bot.people.shown(ts)
+
+
+async def test_duplicates_and_reordered_deliveries_are_answered_once_in_order(
+    bot: SlackBot, model: ModelServer
+) -> None:
+    model.script[:] = [ModelFault(kind="hang")]
+    root = await bot.people.say(f"{MENTION} first")
+    await bot.people.sees(root, "Let me think")
+    late = [bot.people.store(f"{MENTION} number {number}", thread=root) for number in range(3)]
+
+    events = [{**message, "channel": "C1"} for message in (late[2], late[0], late[1], late[0], late[2])]
+    await asyncio.gather(*(bot.server.event(event) for event in events))
+    await bot.people.say("stop", thread=root)
+    for message in late:
+        await bot.people.ended(message["ts"])
+
+    asked = [request["messages"][-1]["content"] for request in model.requests[1:]]
+    assert sorted(asked) == [f"Ada: number {number}" for number in range(3)]
+
+
+async def test_a_new_connection_catches_up_on_what_was_missed(bot: SlackBot, model: ModelServer) -> None:
+    root = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(root)
+    before = bot.server.connections
+
+    missed = bot.people.store("are you there?", thread=root)["ts"]
+    mention = bot.people.store(f"{MENTION} a new thread")["ts"]
+    bot.people.store("not for us")
+    await bot.server.disconnect()
+    await bot.people.ended(missed)
+    await bot.people.ended(mention)
+
+    assert bot.server.connections > before
+    assert len(model.requests) == 3
+
+
+async def test_nothing_is_answered_twice_after_a_gap(bot: SlackBot, model: ModelServer) -> None:
+    root = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(root)
+    await bot.people.say(f"{MENTION} run", user="UGUEST", thread=root)
+    told = len(bot.server.api.whispers)
+
+    for _ in range(2):
+        count = bot.server.connections
+        await bot.server.disconnect()
+        await bot.server.until(lambda count=count: bot.server.connections > count)
+    ts = await bot.people.say("still there?", thread=root)
+    await bot.people.ended(ts)
+
+    assert len(model.requests) == 2
+    assert len(bot.server.api.whispers) == told
+
+
+async def test_a_socket_that_went_dumb_is_left_for_a_new_one(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, chat: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.slack.server.WATCH", (0.1, 0.3))
+    chat.mute = True
+
+    async with slack_bot(tmp_path, sandboxes, chat, model_url=model.url) as bot:
+        chat.mute = False
+        await chat.until(lambda: chat.sockets)
+        ts = await bot.people.say(f"{MENTION} hello")
+
+        assert await bot.people.ended(ts) == "white_check_mark"
+
+
+async def test_wrong_tokens_are_named_at_the_start(
+    tmp_path: Path, sandboxes: SandboxService, chat: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, words_shown in (("BOT_TOKEN", "SLACK_BOT_TOKEN"), ("APP_TOKEN", "SLACK_APP_TOKEN")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"tests.doubles.slack_bot.{name}", "xoxb-wrong" if name == "BOT_TOKEN" else "xapp-wrong")
+            with pytest.raises(ConfigurationError, match=words_shown):
+                async with slack_bot(tmp_path, sandboxes, chat):
+                    pass
+
+
+# ---- HTTP
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def by_http(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, chat: SlackServer
+) -> AsyncIterator[SlackBot]:
+    async with slack_bot(tmp_path, sandboxes, chat, http=True, model_url=model.url) as running:
+        yield running
+
+
+async def test_http_serves_mentions_commands_and_buttons(by_http: SlackBot, model: ModelServer) -> None:
+    ts = await by_http.people.say(f"{MENTION} hello")
+    await by_http.people.ended(ts)
+    answer = by_http.people.thread(ts)[-1]
+
+    status = await by_http.people.command("status")
+    await by_http.people.press("threadbox_rerun", answer)
+    await by_http.server.until(lambda: len(model.requests) == 2)
+
+    assert "I am here" in status["text"]
+
+
+async def test_the_same_signed_body_twice_is_one_turn(by_http: SlackBot, model: ModelServer) -> None:
+    message = by_http.people.store(f"{MENTION} hello")
+    body = aiohttp.JsonPayload(
+        {"type": "event_callback", "team_id": "T1", "event_id": "Ev1", "event": {**message, "channel": "C1"}}
+    )._value.decode()  # fmt: skip
+    headers = {"Content-Type": "application/json", **signed(body)}
+
+    async with aiohttp.ClientSession() as session:
+        for _ in range(3):
+            async with session.post(by_http.server.events_url, data=body, headers=headers) as response:
+                assert response.status == 200
+    await by_http.people.ended(message["ts"])
+
+    assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"X-Slack-Request-Timestamp": "soon", "X-Slack-Signature": "v0=x"}, 401),
+        ({"X-Slack-Request-Timestamp": "-1", "X-Slack-Signature": "v0=x"}, 401),
+        ({"X-Slack-Request-Timestamp": "1700000000", "X-Slack-Signature": "v0=x"}, 401),
+        ({"X-Slack-Request-Timestamp": "9" * 40, "X-Slack-Signature": "v0=x"}, 401),
+        ({"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=abc"}, 401),
+        ({"X-Slack-Request-Timestamp": str(int(time.time()))}, 401),
+    ],
+)
+async def test_what_is_not_slacks_is_turned_away(by_http: SlackBot, headers: dict[str, str], status: int) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            by_http.server.events_url, data=b'{"type": "url_verification", "challenge": "x"}', headers=headers
+        ) as response,
+    ):
+        assert response.status == status
+
+
+async def test_a_body_that_is_too_large_or_no_text_is_turned_away(by_http: SlackBot) -> None:
+    async with aiohttp.ClientSession() as session:
+        for body, status in ((io.BytesIO(b"x" * (2 << 20)), 413), (io.BytesIO(b"\xff\xfe"), 400)):
+            headers = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=abc"}
+            async with session.post(by_http.server.events_url, data=body, headers=headers) as response:
+                assert response.status == status
