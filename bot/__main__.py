@@ -70,8 +70,9 @@ def exec_file(
 def doctor() -> None:
     """Check everything Threadbox needs and say what to do about what is missing."""
     from bot.doctor import examine
+    from bot.gateway import check_platforms
 
-    _go(lambda settings: examine(settings, Console(highlight=False)))
+    _go(lambda settings: examine(settings, Console(highlight=False), check_platforms))
 
 
 @app.command("engine-guard")
@@ -140,6 +141,22 @@ def prune_sandboxes() -> None:
     from bot.sandboxes import prune
 
     _go(lambda settings: prune(settings, _say_line))
+
+
+slack = typer.Typer(no_args_is_help=True, help="Threadbox as a Slack app.")
+app.add_typer(slack, name="slack")
+
+
+@slack.command("manifest")
+def slack_manifest(
+    name: Annotated[str, typer.Option(help="The app's name.")] = "Threadbox",
+    command: Annotated[str | None, typer.Option(help="The slash command; by default the setting's.")] = None,
+    url: Annotated[str | None, typer.Option(help="For HTTP instead of Socket Mode: where Slack reaches us.")] = None,
+) -> None:
+    """Print the app manifest to paste at api.slack.com/apps."""
+    from bot.gateway import print_slack_manifest
+
+    _go(lambda settings: print_slack_manifest(settings, name, command, url))
 
 
 @app.command()

@@ -7,8 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -18,6 +17,7 @@ from bot.app import NO_KEY
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from bot.store import Database
+from bot.views import Finding
 from sandbox import SandboxError
 
 LEAST_RUNC = (1, 2, 8)  # CVE-2025-31133, 52565, 52881
@@ -26,20 +26,12 @@ LEAST_FREE_MIB = 1024
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the report."""
-
-    level: Literal["ok", "warning", "error"]
-    what: str
-    mend: str = ""
+Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 
-async def examine(settings: Settings, console: Console) -> int:
+async def examine(settings: Settings, console: Console, platforms: Check) -> int:
     """Print the report; 1 when anything is an error."""
-    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [
-        check_engine, check_image, check_model, check_data_folder, check_database, check_platforms,
-    ]  # fmt: skip
+    checks: list[Check] = [check_engine, check_image, check_model, check_data_folder, check_database, platforms]
     worst = 0
     for check in checks:
         for finding in await check(settings):
@@ -167,16 +159,6 @@ async def check_database(settings: Settings) -> list[Finding]:
         what = f"The database cannot be opened ({type(error).__name__})"
         return [Finding(level="error", what=what, mend="Check THREADBOX_DATABASE_URL.")]
     return [Finding(level="ok", what="The database opens")]
-
-
-async def check_platforms(settings: Settings) -> list[Finding]:
-    """Where can people reach the bot?"""
-    if settings.web_host not in ("127.0.0.1", "localhost", "::1") and settings.web_token is None:
-        mend = "Set THREADBOX_WEB_TOKEN, or THREADBOX_WEB_HOST to 127.0.0.1."
-        return [
-            Finding(level="error", what=f"The web chat would be open to everyone on {settings.web_host}", mend=mend)
-        ]
-    return [Finding(level="ok", what=f"Web chat on http://{settings.web_host}:{settings.web_port}")]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

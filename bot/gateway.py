@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from adapters.slack import Core, SlackConfig, SlackStore, slack
+from adapters.slack import Core, SlackConfig, SlackStore, manifest, slack
+from adapters.slack.check import check as check_slack
 from adapters.web import WebConfig, make_platform, serving
+from adapters.web.config import LOOPBACK
 from bot.app import App
 from bot.clock import utc_now
 from bot.images import have_image
 from bot.ports import Platform
 from bot.settings import Settings
+from bot.views import Finding
 from sandbox.limits import MIB
 
 Say = Callable[[str], None]
@@ -79,3 +83,27 @@ def make_slack_config(settings: Settings) -> SlackConfig | None:
         admins=frozenset(settings.slack_admins.replace(",", " ").split()),
         upload_bytes=settings.upload_mib * MIB,
     )
+
+
+async def print_slack_manifest(settings: Settings, name: str, command: str | None, url: str | None) -> int:
+    """Print the manifest of the Slack app. Raises ConfigurationError."""
+    sys.stdout.write(manifest(name, command or settings.slack_command, url))
+    return OK
+
+
+async def check_platforms(settings: Settings) -> list[Finding]:
+    """Where can people reach the bot? Raises ConfigurationError."""
+    findings: list[Finding] = []
+    slack_config = make_slack_config(settings)
+    if slack_config is not None:
+        findings += await check_slack(slack_config)
+    if serves_web(settings):
+        findings.append(_check_web(settings))
+    return findings
+
+
+def _check_web(settings: Settings) -> Finding:
+    if settings.web_host not in LOOPBACK and settings.web_token is None:
+        mend = "Set THREADBOX_WEB_TOKEN, or THREADBOX_WEB_HOST to 127.0.0.1."
+        return Finding(level="error", what=f"The web chat would be open to everyone on {settings.web_host}", mend=mend)
+    return Finding(level="ok", what=f"Web chat on http://{settings.web_host}:{settings.web_port}")

@@ -157,7 +157,7 @@ def _prompt(words: str) -> str:
 def _people(words: str) -> tuple[str, ...]:
     if words.strip().lower() == EVERYONE:
         return ()
-    people = tuple(dict.fromkeys(word.strip("<@>,") for word in words.replace(",", " ").split()))
+    people = tuple(dict.fromkeys(word.strip("<@>,").partition("|")[0] for word in words.replace(",", " ").split()))
     if not people or len(people) > ALLOW_MOST or any(not person.isalnum() for person in people):
         raise Refused(f"allow is a list of up to {ALLOW_MOST} people, by mention or id, or: {EVERYONE}.")
     return people

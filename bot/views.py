@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from bot.model import IncomingMessage, Reply, ThreadKey, TurnStatus
 
@@ -57,3 +58,12 @@ class LiveSandbox:
     state: str
     idle_seconds: int
     last_cell: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of doctor's report."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    mend: str = ""

@@ -2,6 +2,7 @@
 
 from adapters.slack.config import SlackConfig
 from adapters.slack.listeners import Core
+from adapters.slack.manifest import manifest
 from adapters.slack.server import SlackStore, slack
 
-__all__ = ["Core", "SlackConfig", "SlackStore", "slack"]
+__all__ = ["Core", "SlackConfig", "SlackStore", "manifest", "slack"]

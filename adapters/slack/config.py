@@ -65,7 +65,7 @@ def rate_of(bucket: str) -> Rate:
     return Rate(calls=calls, seconds=MINUTE, burst=max(1.0, calls / 2))
 
 
-_COMMAND = re.compile(r"/[a-z0-9_-]{1,31}")
+COMMAND = re.compile(r"/[a-z0-9_-]{1,31}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class SlackConfig:
             raise ConfigurationError(
                 "Slack needs SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside SLACK_BOT_TOKEN."
             )
-        if _COMMAND.fullmatch(self.command) is None:
+        if COMMAND.fullmatch(self.command) is None:
             raise ConfigurationError(f"THREADBOX_SLACK_COMMAND: {self.command!r} is not like /sandbox.")
 
     @property

@@ -19,7 +19,7 @@ from adapters.slack.adapter import SlackPlatform
 from adapters.slack.calls import SlackCalls, SlackRefused
 from adapters.slack.inbound import Identity, pressed_thread, thread_key, workspace_of
 from adapters.slack.people import People
-from adapters.slack.text import harmless
+from adapters.slack.text import harmless, unescaped
 from bot.budget import Priority
 from bot.errors import Refused
 from bot.invocation import Invocation
@@ -119,7 +119,7 @@ class SlackListeners:
         """The slash command; the answer is for who asked alone."""
         if not await self._is_new(body, str(body.get("trigger_id") or "")):
             return
-        words = str(body.get("text") or "").strip()
+        words = unescaped(str(body.get("text") or "")).strip()
         key = thread_key(workspace_of(body), str(body["channel_id"]), "")
         person = await self._people.person(str(body["user_id"]))
         if words.lower() in ("config", "config form"):

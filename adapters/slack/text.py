@@ -46,7 +46,12 @@ def said(text: str, bot_id: str) -> str:
     """What a person wrote, as they saw it: our mention taken out, links and names as words."""
     text = re.sub(rf"\s*<@{re.escape(bot_id)}(?:\|[^>]*)?>[:,]?[ \t]*", " ", text) if bot_id else text
     text = _TOKEN.sub(lambda match: _token(match[1]), text)
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
+    return unescaped(text).strip()
+
+
+def unescaped(text: str) -> str:
+    """Slack's three entities as the characters they stand for."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _token(inside: str) -> str:

@@ -23,12 +23,15 @@ from sandbox.service import SandboxService
 from tests.doubles.bot import some_options
 from tests.doubles.platform import MemoryPlatform
 from tests.doubles.process_engine import ProcessEngine
+from tests.doubles.slack_bot import slack_bot
+from tests.doubles.slack_server import slack_server
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+THREAD = "1700000000.000100"
 CANNOT_FIND = {"terminal"}
 
 
-@pytest.fixture(params=["memory", "terminal", "web"])
+@pytest.fixture(params=["memory", "terminal", "web", "slack"])
 async def platform(
     request: pytest.FixtureRequest, tmp_path: Path, process_engine: ProcessEngine
 ) -> AsyncIterator[Platform]:
@@ -36,6 +39,10 @@ async def platform(
         yield MemoryPlatform()
     elif request.param == "terminal":
         yield TerminalPlatform(lambda line: None)
+    elif request.param == "slack":
+        async with slack_server() as server, slack_bot(tmp_path, SandboxService(process_engine), server) as bot:
+            bot.server.api.messages["general"].append({"ts": THREAD, "user": "UADA", "text": "hello"})
+            yield bot.parts.platforms["slack"]
     else:
         database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'web.sqlite'}")
         limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1)
@@ -47,9 +54,9 @@ async def platform(
 
 
 def message(platform: Platform) -> IncomingMessage:
-    key = ThreadKey(platform=platform.name, workspace="local", channel="general", thread="0" * 12)
+    key = ThreadKey(platform=platform.name, workspace="local", channel="general", thread=THREAD)
     return IncomingMessage(
-        key=key, message_id="1", author=Person(id="p", name="Ada"), text="hello", sent_at=NOW, for_us=True
+        key=key, message_id=THREAD, author=Person(id="p", name="Ada"), text="hello", sent_at=NOW, for_us=True
     )
 
 
@@ -91,3 +98,8 @@ async def test_an_attachment_that_is_not_there_is_a_lookup_error(platform: Platf
 def test_a_platform_says_how_fast_it_may_be_edited_and_whether_it_outlives_us(platform: Platform) -> None:
     assert platform.edit_seconds > 0
     assert isinstance(platform.outlives_us, bool)
+
+
+async def test_what_was_said_before_a_message_is_asked_of_the_platform(platform: Platform) -> None:
+    assert await platform.earlier(message(platform), 10) == []
+    assert isinstance(platform.keeps_history, bool)
