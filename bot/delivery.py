@@ -54,6 +54,8 @@ class TurnDelivery:
         while not (self._closed and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
+            if not any(reply.final or reply.part in self._ids for reply in self._waiting.values()):
+                await self._pause(self._platform.hold_seconds)
             if any(reply.final for reply in self._waiting.values()):
                 await self._linger()
             for part in sorted(self._waiting):
@@ -61,7 +63,7 @@ class TurnDelivery:
                 if self._sent.get(part) != reply:
                     await self._deliver(reply)
             if self._waiting and not self._closed and not any(reply.final for reply in self._waiting.values()):
-                await self._pause()
+                await self._pause(self._platform.edit_seconds)
             if self._waiting or self._closed:
                 self._wake.set()
 
@@ -73,9 +75,9 @@ class TurnDelivery:
                     await self._wake.wait()
                     self._wake.clear()
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._platform.edit_seconds):
+            async with asyncio.timeout(seconds):
                 while not self._closed:
                     await self._wake.wait()
                     if any(reply.final for reply in self._waiting.values()):

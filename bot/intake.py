@@ -64,20 +64,38 @@ class Intake:
         self._limits = limits
         self._clock = clock
         self._order = ThreadOrder()
+        self._queueing = ThreadOrder()
 
     async def take(self, message: IncomingMessage, platform: Platform) -> Receipt:
-        """Claim and queue a message. Raises Refused with the limit named; nothing is kept then."""
-        async with self._order.turn_of(message.key, message.sent_at):
-            return await self._take(message, platform)
+        """See bot.ports.Intake."""
+        receipt = await self.claim(message, platform)
+        await self.begin(receipt)
+        return receipt
 
-    async def _take(self, message: IncomingMessage, platform: Platform) -> Receipt:
+    async def claim(self, message: IncomingMessage, platform: Platform) -> Receipt:
+        """See bot.ports.Intake."""
+        async with self._order.turn_of(message.key, message.sent_at):
+            receipt = await self._claim(message, platform)
+            if receipt.turn is not None:
+                behind = await self._store.waiting.is_behind(receipt.turn)
+                await platform.mark(message, "queued" if behind else "seen")
+            return receipt
+
+    async def begin(self, receipt: Receipt) -> None:
+        """See bot.ports.Intake."""
+        turn = receipt.turn
+        if turn is not None:  # in the order of arrival: the queue goes by when it was told
+            async with self._queueing.turn_of(turn.key, turn.message.sent_at):
+                await self._queue.enqueue(turn.id, turn.thread_id)
+
+    async def _claim(self, message: IncomingMessage, platform: Platform) -> Receipt:
+        if await self._store.waiting.turn_of(message.key, message.message_id) is not None:
+            return Receipt(kind="duplicate")
         engaged = await self._inbox.is_engaged(message.key)
         if not message.for_us and not engaged and platform.keeps_history:
             return Receipt(kind="ignored")
         options = self._options.effective(await self._store.choices.stored(message.key))
         answer = message.for_us or (engaged and options.followups == "all" and not message.for_others)
-        if answer and await self._store.waiting.turn_of(message.key, message.message_id) is not None:
-            return Receipt(kind="duplicate")
         if answer:
             await self._check(message, options)
             if self._commands.is_word(message):
@@ -86,9 +104,6 @@ class Intake:
         turn = await self._inbox.claim(message, answer=answer)
         if turn is None:
             return Receipt(kind="duplicate" if answer else "context")
-        behind = await self._store.waiting.is_behind(turn)
-        await platform.mark(message, "queued" if behind else "seen")
-        await self._queue.enqueue(turn.id, turn.thread_id)
         return Receipt(kind="turn", turn=turn)
 
     async def _command(self, message: IncomingMessage) -> Receipt:

@@ -41,6 +41,8 @@ class Platform(Protocol):
     name: str
     edit_seconds: float
     """The least time between two edits of one message."""
+    hold_seconds: float
+    """How long a reply that grows is held back first: one that is whole by then is posted once and never edited."""
     outlives_us: bool
     """Whether people still see the thread after our process has ended, so that a cut-off turn is worth resuming."""
     keeps_history: bool
@@ -242,6 +244,12 @@ class Intake(Protocol):
 
     async def take(self, message: IncomingMessage, platform: Platform) -> Receipt:
         """Claim and queue a message. Raises Refused with the limit named; nothing is kept then."""
+
+    async def claim(self, message: IncomingMessage, platform: Platform) -> Receipt:
+        """The first half of `take`: once it returns the message is kept, and will be queued whatever happens."""
+
+    async def begin(self, receipt: Receipt) -> None:
+        """The second half; a receipt without a turn needs none."""
 
     async def retry(self, turn_id: str, person: Person | None = None) -> Turn:
         """Another turn for the message of an ended one. Raises LookupError, Refused. None: anybody may."""

@@ -9,7 +9,7 @@ import structlog
 
 from adapters.slack import inbound, outbound
 from adapters.slack.calls import SlackCalls, SlackRefused
-from adapters.slack.config import EDIT_SECONDS, NAME
+from adapters.slack.config import EDIT_SECONDS, HOLD_SECONDS, NAME
 from adapters.slack.files import Files
 from adapters.slack.inbound import Identity, ts_of
 from adapters.slack.people import People
@@ -27,6 +27,7 @@ Json = dict[str, Any]
 ASKERS_KEPT = 5_000
 PAGE = 200
 PAGES_MOST = 10
+ROOM_TO_EDIT = 8.0
 ROOM_TO_GROW = 2.0  # posts that a channel must have left before a reply is shown that is not final
 
 _GONE = {"message_not_found", "cant_update_message", "thread_not_found"}
@@ -37,6 +38,7 @@ class SlackPlatform:
 
     name = NAME
     edit_seconds = EDIT_SECONDS
+    hold_seconds = HOLD_SECONDS
     outlives_us = True
     keeps_history = True
 
@@ -73,8 +75,9 @@ class SlackPlatform:
         ts_or_none = await self._streams.start(key, reply, self._askers.get(key, ""))
         if ts_or_none is not None:
             return ts_or_none
-        if self._calls.budget.room("chat.postMessage", f"post:{key.channel}") < ROOM_TO_GROW:
-            return ""
+        room = self._calls.budget.room
+        if room(f"post:{key.channel}") < ROOM_TO_GROW or room("chat.update") < ROOM_TO_EDIT:
+            return ""  # what is shown now must be edited later, and others wait to be answered
         return await self._post(key, reply)
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -15,11 +15,9 @@ from adapters.slack import forms
 from adapters.slack.calls import SlackCalls
 from adapters.slack.config import SlackConfig
 from adapters.slack.inbound import Identity
-from adapters.slack.listeners import SlackListeners
+from adapters.slack.listeners import Later, SlackListeners
 
 Json = dict[str, Any]
-
-Later = Callable[[Coroutine[Any, Any, None]], None]
 
 log = structlog.get_logger()
 

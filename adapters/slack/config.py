@@ -28,6 +28,7 @@ TITLE_CHARS = 200
 
 # of ours
 EDIT_SECONDS = 1.5
+HOLD_SECONDS = 0.3
 CALL_SECONDS = 20.0
 RATE_TRIES = 8  # of one call that Slack puts off
 REPEATS = 2  # of a call that may be made twice without harm

@@ -7,7 +7,7 @@ acknowledged is kept. Presses and commands are acknowledged first and carried ou
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,9 @@ log = structlog.get_logger()
 
 Json = dict[str, Any]
 
+Later = Callable[[Coroutine[Any, Any, None]], None]
+"""Begins work that goes on after Slack has its acknowledgement."""
+
 HEARD_KEPT = 20_000
 GONE = "I no longer have that answer."
 
@@ -50,7 +53,14 @@ class SlackListeners:
     """One method for each kind of delivery; the pure work is in `inbound` and `forms`."""
 
     def __init__(
-        self, core: Core, platform: SlackPlatform, people: People, calls: SlackCalls, us: Identity, command: str
+        self,
+        core: Core,
+        platform: SlackPlatform,
+        people: People,
+        calls: SlackCalls,
+        us: Identity,
+        command: str,
+        later: Later,
     ) -> None:
         self._core = core
         self._platform = platform
@@ -58,6 +68,7 @@ class SlackListeners:
         self._calls = calls
         self._us = us
         self._command = command
+        self._later = later
         self.url = ""
         self._heard: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -76,8 +87,7 @@ class SlackListeners:
 
     async def missed(self, event: Json, workspace: str) -> None:
         """A message that came while nobody listened; one that was heard is not told of again."""
-        where = (str(event["channel"]), str(event["ts"]))
-        if where not in self._heard:
+        if (str(event["channel"]), str(event["ts"])) not in self._heard:
             await self.take(await self.message(event, workspace))
 
     async def message(self, event: Json, workspace: str) -> IncomingMessage:
@@ -85,21 +95,25 @@ class SlackListeners:
         return inbound.message(event, workspace, self._us, await self._people.person(str(event["user"])))
 
     async def take(self, message: IncomingMessage) -> None:
-        """Hand a message to the intake, and tell its author at once what is to be told."""
-        try:
-            receipt = await self._core.intake.take(message, self._platform)
-        except Refused as error:
-            self._remember(message)
-            await self._tell(message.key, message.author.id, error.for_people)
+        """Claim a message, once; what is left to do of it is done after Slack has its acknowledgement."""
+        where = (message.key.channel, message.message_id)
+        if where in self._heard:  # the twin of a mention, or a second delivery
             return
-        self._remember(message)
-        if receipt.kind == "command" and receipt.answer:
-            await self._tell(message.key, message.author.id, receipt.answer)
-
-    def _remember(self, message: IncomingMessage) -> None:
-        self._heard[(message.key.channel, message.message_id)] = None
+        self._heard[where] = None
         while len(self._heard) > HEARD_KEPT:
             self._heard.popitem(last=False)
+        try:
+            receipt = await self._core.intake.claim(message, self._platform)
+        except Refused as error:
+            self._later(self._tell(message.key, message.author.id, error.for_people))
+            return
+        except BaseException:
+            self._heard.pop(where, None)  # not kept: Slack delivers it again
+            raise
+        if receipt.answer:
+            self._later(self._tell(message.key, message.author.id, receipt.answer))
+        elif receipt.turn is not None:
+            self._later(self._core.intake.begin(receipt))
 
     async def _edited(self, workspace: str, channel: str, ts: str, text: str) -> None:
         turn = await self._core.intake.edited(thread_key(workspace, channel, ""), ts, text)

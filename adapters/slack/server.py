@@ -65,14 +65,13 @@ class Slack:
     @asynccontextmanager
     async def serving(self, core: Core) -> AsyncIterator[str]:
         """Take deliveries; how, in words. Raises ConfigurationError."""
-        listeners = SlackListeners(core, self.platform, self._people, self._calls, self._us, self._config.command)
-        listeners.url = self._url
-        catch_up = CatchUp(self._calls, self._store.people, listeners, self._us, core.clock)
         first_address = await first_socket(self._calls, self._config.app_token) if self._config.app_token else None
         async with AsyncExitStack() as stack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             background = Background(group)
             stack.callback(background.cancel)
+            listeners = self._listeners(core, background)
+            catch_up = CatchUp(self._calls, self._store.people, listeners, self._us, core.clock)
             for name, work in (("signs", self._signs.run()), ("catch-up", catch_up.run())):
                 stack.callback(group.create_task(work, name=f"slack-{name}").cancel)
             app = make_app(self._config, self._calls, self._us, listeners, background.later)
@@ -90,6 +89,13 @@ class Slack:
                 words = f"on {await stack.enter_async_context(serving)}"
                 catch_up.wanted()
             yield f"Slack ({self._us.team_id}) {words}"
+
+    def _listeners(self, core: Core, background: Background) -> SlackListeners:
+        listeners = SlackListeners(
+            core, self.platform, self._people, self._calls, self._us, self._config.command, background.later
+        )
+        listeners.url = self._url
+        return listeners
 
 
 @asynccontextmanager

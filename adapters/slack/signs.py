@@ -28,6 +28,7 @@ ENDS: frozenset[Sign] = frozenset({"done", "failed", "stopped"})
 PASSING = ("hourglass_flowing_sand", "white_check_mark", "x", "octagonal_sign")
 WORKING_WORDS = "is working…"
 LOADING = ["is thinking…", "is writing code…", "is running it in the sandbox…"]
+ROOM_FOR_STATUS = 10.0
 AT_ONCE = 4  # signs on their way
 
 _Where = tuple[str, str]
@@ -43,6 +44,7 @@ class Signs:
         self._shown: OrderedDict[_Where, set[str]] = OrderedDict()
         self._working: dict[ThreadKey, float] = {}
         self._statuses: OrderedDict[ThreadKey, tuple[str, str]] = OrderedDict()
+        self._told: set[str] = set()
         self._wake = asyncio.Event()
 
     def want(self, channel: str, ts: str, sign: Sign) -> None:
@@ -121,6 +123,8 @@ class Signs:
                     self.working(key, "")
 
     async def _status(self, key: ThreadKey, status: str, asker: str) -> None:
+        if status == "active" and key.thread not in self._told:
+            return
         words = WORKING_WORDS if status == "processing" else ""
         session = {"channel_id": key.channel, "thread_ts": key.thread, "status": status}
         if asker and status == "processing":
@@ -134,10 +138,12 @@ class Signs:
         """Whether the method is there; a call that cannot be afforded now is left out."""
         if not self._calls.has(method):
             return False
-        if not self._calls.budget.take_now(method):
-            return True
+        processing = arguments["status"] not in ("active", "")
+        if processing and self._calls.budget.room(method) < ROOM_FOR_STATUS:
+            return True  # left out: each that is begun must be ended
         try:
-            await self._calls.call_now(method, **arguments)
+            await self._calls.call(method, priority=Priority.SIGN, **arguments)
+            (self._told.add if processing else self._told.discard)(str(arguments["thread_ts"]))
         except SlackRefused as error:
             if error.is_lasting or error.reason.startswith("status 404"):
                 self._calls.lacks(method)

@@ -44,7 +44,7 @@ class Streams:
 
     async def start(self, key: ThreadKey, reply: Reply, asker: str) -> str | None:
         """The message id of a new stream; None where it cannot be. Raises OSError when the answer is lost."""
-        free = len(self._open) < STREAMS_MOST and self._calls.has(START) and asker
+        free = bool(asker) and len(self._open) < STREAMS_MOST and self._calls.has(START)
         text = growing(reply)[:APPEND_CHARS]
         arguments: Json = {
             "channel": key.channel,
@@ -54,6 +54,7 @@ class Streams:
             "task_display_mode": "timeline",
             "chunks": _chunks(task(reply), text),
         }
+        free = free and self._calls.budget.room(STOP) >= 1  # what begins must be ended
         if not free or not self._calls.budget.take_now(*self._calls.buckets(START, arguments)):
             return None
         try:

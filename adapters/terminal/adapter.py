@@ -20,6 +20,7 @@ class TerminalPlatform:
 
     name = NAME
     edit_seconds = 0.05
+    hold_seconds = 0.0
     outlives_us = False
     keeps_history = False
 

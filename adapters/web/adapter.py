@@ -21,6 +21,7 @@ class WebPlatform:
 
     name = NAME
     edit_seconds = 0.1
+    hold_seconds = 0.0
     outlives_us = True
     keeps_history = False
 

@@ -13,6 +13,7 @@ class MemoryPlatform:
 
     name = "memory"
     edit_seconds = 0.01
+    hold_seconds = 0.0
     outlives_us = True
     keeps_history = False
 

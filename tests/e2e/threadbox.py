@@ -20,7 +20,16 @@ import httpx
 from sandbox.contract import LABEL_INSTANCE
 
 READY = re.compile(r"Threadbox is ready: (\S+)")
-CLEARED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "THREADBOX_MODEL", "THREADBOX_DATA_DIR")
+CLEARED = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "THREADBOX_MODEL",
+    "THREADBOX_DATA_DIR",
+    "SLACK_BOT_TOKEN",
+    "SLACK_APP_TOKEN",
+    "SLACK_SIGNING_SECRET",
+    "SLACK_API_URL",
+)
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
