@@ -192,7 +192,8 @@ async def test_a_start_that_is_cancelled_leaves_nothing(process_engine: ProcessE
                 await lease.sandbox()
 
         task = asyncio.ensure_future(use())
-        await asyncio.sleep(0.02)
+        while not await process_engine.containers():
+            await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
