@@ -7,9 +7,11 @@ the contract of a sandbox is tried on both.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
@@ -64,6 +66,9 @@ def serve(fd: int) -> None:
     import sandbox.inside.supervisor
     import sandbox.inside.variables  # noqa: F401
 
+    for name in _of_a_first_cell():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     gc.freeze()  # no collection in a child may copy these pages
     control = socket.socket(fileno=fd)
     control.send(b"!")
@@ -80,6 +85,21 @@ def serve(fd: int) -> None:
         socket.send_fds(control, [str(pid).encode()], [ended])
         os.close(ended)
         os.close(fds[0])
+
+
+def _of_a_first_cell() -> list[str]:
+    """The modules that are imported only when a shell is made and runs something, found out in a child."""
+    from sandbox.inside.kernel import make_shell
+
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        make_shell(SimpleNamespace()).run_cell("1 / 0", store_history=False)
+        os.write(writer, json.dumps([*sys.modules]).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as names:
+        return sorted(set(json.load(names)) - {*sys.modules})
 
 
 def _fork_session() -> int:
