@@ -18,8 +18,9 @@ from bot.model import Attachment, IncomingMessage, Person, Printed, Reply, Text,
 from bot.ports import Platform
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlHistory, SqlInbox
+from bot.store import SqlHistory, SqlInbox
 from sandbox.service import SandboxService
+from tests.doubles.database import new_database
 from tests.doubles.platform import MemoryPlatform
 from tests.doubles.process_engine import ProcessEngine
 
@@ -36,7 +37,7 @@ async def platform(
     elif request.param == "terminal":
         yield TerminalPlatform(lambda line: None)
     else:
-        database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'web.sqlite'}")
+        database = await new_database(tmp_path / "web.sqlite")
         commands = Commands(Stops(), SandboxService(process_engine))
         limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1)
         intake = Intake(SqlInbox(database, lambda: NOW), MemoryTurnQueue(), commands, limits)

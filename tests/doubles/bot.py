@@ -21,12 +21,13 @@ from bot.model import Attachment, IncomingMessage, Person, Receipt, ThreadKey
 from bot.ports import Agent
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlInbox, SqlOutbox, SqlTurns
+from bot.store import SqlInbox, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
 from sandbox import Limits
 from sandbox.egress import Network
 from sandbox.lease import Lease
 from sandbox.service import SandboxService
+from tests.doubles.database import new_database
 from tests.doubles.platform import MemoryPlatform
 
 SECRET = "sk-the-bots-own-key"
@@ -96,21 +97,27 @@ def model_settings(url: str) -> ModelSettings:
 
 
 @asynccontextmanager
+async def autogen_agent(model_url: str) -> AsyncIterator[AutoGenAgent]:
+    agent = AutoGenAgent(model_settings(model_url))
+    yield agent
+    await agent.aclose()
+
+
+@asynccontextmanager
 async def running_bot(
     folder: Path,
     sandboxes: SandboxService,
     *,
-    model_url: str | None = None,
+    agent: Agent | None = None,
     turn_seconds: float = 60,
     cpu_seconds: float = 60,
 ) -> AsyncIterator[Bot]:
-    """A bot in `folder`; without a model's address it runs code as it is."""
+    """A bot in `folder`; without an agent it runs code as it is."""
 
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    database = await Database.open(f"sqlite+aiosqlite:///{folder / 'bot.sqlite'}")
-    agent: Agent = AutoGenAgent(model_settings(model_url)) if model_url else DirectAgent()
+    database = await new_database(folder / "bot.sqlite")
     platform, stops = MemoryPlatform(), Stops()
     artifacts = BlobArtifacts(database, folder / "blobs", clock, Redactor([SECRET]))
     turns = SqlTurns(database, clock)
@@ -126,7 +133,7 @@ async def running_bot(
             outbox=SqlOutbox(database),
             artifacts=artifacts,
             sandboxes=sandboxes,
-            agent=agent,
+            agent=agent or DirectAgent(),
             platforms={platform.name: platform},
             stops=stops,
             limits=limits,
@@ -139,6 +146,4 @@ async def running_bot(
         yield Bot(platform, intake, commands, sandboxes, artifacts, turns, runner, os.urandom(4).hex())
     finally:
         await queue.aclose()
-    if isinstance(agent, AutoGenAgent):
-        await agent.aclose()
     await database.aclose()
