@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from sandbox.image_build import ImageSource, ensure_image
 from tests.doubles.process_engine import ProcessEngine
 
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # loopback servers are reached directly
+gc.set_threshold(50_000, 20, 50)  # a tenth of the time went to collections that found next to nothing
 CI = os.environ.get("CI") == "true"
 
 

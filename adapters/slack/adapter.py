@@ -101,6 +101,9 @@ class SlackPlatform:
             except SlackRefused as error:
                 if error.reason in _GONE:
                     return  # somebody deleted it
+                if error.reason == "streaming_state_conflict":  # begun by an earlier life of ours
+                    await self._calls.call("chat.stopStream", priority=Priority.FINAL, channel=key.channel, ts=ts)
+                    continue
                 if not self._learn(error):
                     raise
             else:

@@ -10,14 +10,14 @@ import pytest_asyncio
 
 from sandbox import Engine
 from sandbox.engine import DockerEngine
-from tests.doubles.process_engine import ProcessEngine
+from tests.doubles.process_engine import ProcessEngine, execute, fork
 
 
 @pytest_asyncio.fixture(
     params=["process", pytest.param("docker", marks=pytest.mark.docker)], scope="module", loop_scope="module"
 )
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    """A module that leaves a container behind fails."""
+    """A module that leaves a container behind fails. `process`: forked from a template, see test_start."""
     if request.param == "docker":
         image = request.getfixturevalue("image")
         docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
@@ -25,6 +25,6 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         assert await docker_engine.containers() == []
         await docker_engine.aclose()
         return
-    process_engine = ProcessEngine()
+    process_engine = ProcessEngine(execute if request.param == "executed" else fork)
     yield process_engine
     await process_engine.aclose()

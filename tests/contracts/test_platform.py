@@ -18,9 +18,10 @@ from bot.model import Attachment, IncomingMessage, Person, Printed, Reply, Text,
 from bot.ports import Platform
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlHistory
+from bot.store import SqlHistory
 from sandbox.service import SandboxService
 from tests.doubles.bot import some_options
+from tests.doubles.database import new_database
 from tests.doubles.platform import MemoryPlatform
 from tests.doubles.process_engine import ProcessEngine
 from tests.doubles.slack_bot import slack_bot
@@ -44,7 +45,7 @@ async def platform(
             bot.server.api.messages["general"].append({"ts": THREAD, "user": "UADA", "text": "hello"})
             yield bot.parts.platforms["slack"]
     else:
-        database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'web.sqlite'}")
+        database = await new_database(tmp_path / "web.sqlite")
         limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1)
         service = SandboxService(process_engine)
         front = make_front(database, MemoryTurnQueue(), service, Stops(), some_options(), limits, lambda: NOW)

@@ -17,16 +17,17 @@ from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, 
 from bot.secrets import Redactor
 from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
 from bot.store.database import HEAD
+from tests.doubles.database import new_database
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'store.sqlite'}"
     if request.param == "postgres":
-        url = request.getfixturevalue("new_postgres_url")()
-    database = await Database.open(url)
+        database = await Database.open(request.getfixturevalue("new_postgres_url")())
+    else:
+        database = await new_database(tmp_path / "store.sqlite")
     yield database
     await database.aclose()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from bot.options import Effective, Options, Ranges
 from bot.ports import Agent, Platform
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import Database, SqlHistory, SqlOutbox, SqlTurns
+from bot.store import SqlHistory, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
 from bot.turn_work import WorkLimits
 from sandbox import Limits
 from sandbox.egress import Network
 from sandbox.lease import Lease
 from sandbox.service import SandboxService
+from tests.doubles.database import new_database
 from tests.doubles.platform import MemoryPlatform
 
 SECRET = "sk-the-bots-own-key"
@@ -130,16 +131,13 @@ async def running_parts(
     folder: Path,
     sandboxes: SandboxService,
     *,
-    model_url: str | None = None,
+    agent: Agent | None = None,
     turn_seconds: float = 60,
     cpu_seconds: float = 60,
     turns_per_person: int = 3,
-    vision: bool = False,
 ) -> AsyncIterator[Parts]:
-    """Everything behind the platforms; without a model's address it runs code as it is."""
-    database = await Database.open(f"sqlite+aiosqlite:///{folder / 'bot.sqlite'}")
-    settings = replace(model_settings(model_url or ""), vision=vision)
-    agent: Agent = AutoGenAgent(settings) if model_url else DirectAgent()
+    """Everything behind the platforms; without an agent it runs code as it is."""
+    database = await new_database(folder / "bot.sqlite")
     stops = Stops()
     platforms: dict[str, Platform] = {}
     artifacts = BlobArtifacts(database, folder / "blobs", now, Redactor([SECRET]))
@@ -153,7 +151,7 @@ async def running_parts(
         outbox=SqlOutbox(database),
         artifacts=artifacts,
         sandboxes=sandboxes,
-        agent=agent,
+        agent=agent or DirectAgent(),
         platforms=platforms,
         stops=stops,
         limits=TurnLimits(seconds=turn_seconds, work=WorkLimits(upload_bytes=1 << 20, cells=cells)),
@@ -163,11 +161,16 @@ async def running_parts(
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.aclose)
-        if isinstance(agent, AutoGenAgent):
-            stack.push_async_callback(agent.aclose)
         stack.push_async_callback(queue.aclose)
         await queue.start(runner)
         yield Parts(front, sandboxes, artifacts, turns, runner, SqlHistory(database), platforms)
+
+
+@asynccontextmanager
+async def autogen_agent(model_url: str) -> AsyncIterator[AutoGenAgent]:
+    agent = AutoGenAgent(model_settings(model_url))
+    yield agent
+    await agent.aclose()
 
 
 @asynccontextmanager
@@ -175,13 +178,13 @@ async def running_bot(
     folder: Path,
     sandboxes: SandboxService,
     *,
-    model_url: str | None = None,
+    agent: Agent | None = None,
     turn_seconds: float = 60,
     cpu_seconds: float = 60,
 ) -> AsyncIterator[Bot]:
-    """A bot in `folder` with a platform in memory."""
+    """A bot in `folder` with a platform in memory; without an agent it runs code as it is."""
     async with running_parts(
-        folder, sandboxes, model_url=model_url, turn_seconds=turn_seconds, cpu_seconds=cpu_seconds
+        folder, sandboxes, agent=agent, turn_seconds=turn_seconds, cpu_seconds=cpu_seconds
     ) as parts:
         platform = parts.platforms["memory"] = MemoryPlatform()
         workspace = os.urandom(4).hex()

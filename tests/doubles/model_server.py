@@ -64,7 +64,9 @@ class ModelServer:
         body = await request.json()
         item = self.next(body)
         if isinstance(item, Fault) and item.status:
-            return JSONResponse({"error": {"message": "scripted", "type": "scripted"}}, item.status)
+            # a server may say when to come again; without it the client waits for half a second and longer
+            soon = {"retry-after-ms": "10"}
+            return JSONResponse({"error": {"message": "scripted", "type": "scripted"}}, item.status, soon)
         if isinstance(item, Fault) and item.kind == "garbage":
             return Response(b"<html>gateway</html>", media_type="text/event-stream")
         if not body.get("stream"):

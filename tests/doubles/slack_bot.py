@@ -50,7 +50,7 @@ async def slack_bot(
     async with running_parts(folder, sandboxes, **{"turns_per_person": 50, **more}) as parts:
         store = SlackStore(artifacts=parts.artifacts, people=parts.front.people)
         async with slack(config(server, http=http), store, rates) as connected:
-            connected.platform.edit_seconds = 0.02
+            connected.platform.edit_seconds, connected.platform.hold_seconds = 0.02, 0.0
             parts.platforms["slack"] = connected.platform
             core = Core(
                 intake=parts.front.intake,

@@ -1,22 +1,31 @@
-"""A scripted model server, and bots that share the sandboxes of a module: an interpreter is started once for all."""
+"""A scripted model server, and bots that share the sandboxes and the model client of a module.
+
+The bot is imported where a test asks for one: the tests of the sandbox alone are spared its two seconds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
 from sandbox import Limits
-from sandbox.service import SandboxService
-from tests.doubles.bot import Bot, SharedSandboxes, running_bot
-from tests.doubles.model_server import ModelServer, model_server
 from tests.doubles.process_engine import ProcessEngine
+
+if TYPE_CHECKING:
+    from bot.ports import Agent
+    from sandbox.service import SandboxService
+    from tests.doubles.bot import Bot
+    from tests.doubles.model_server import ModelServer
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ModelServer]:
+    from tests.doubles.model_server import model_server
+
     with model_server() as running:
         yield running
 
@@ -30,19 +39,34 @@ def model(server: ModelServer) -> ModelServer:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandboxes() -> AsyncIterator[SandboxService]:
+    from tests.doubles.bot import SharedSandboxes
+
     engine = ProcessEngine()
     async with SharedSandboxes(engine, limits=Limits(timeout_seconds=10)) as service:
         yield service
     await engine.aclose()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def agent(server: ModelServer) -> AsyncIterator[Agent]:
+    """It keeps nothing of a turn but its connections to the model's server."""
+    from tests.doubles.bot import autogen_agent
+
+    async with autogen_agent(server.url) as agent:
+        yield agent
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def bot(tmp_path: Path, sandboxes: SandboxService, model: ModelServer) -> AsyncIterator[Bot]:
-    async with running_bot(tmp_path, sandboxes, model_url=model.url) as running:
+async def bot(tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent) -> AsyncIterator[Bot]:
+    from tests.doubles.bot import running_bot
+
+    async with running_bot(tmp_path, sandboxes, agent=agent) as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def direct(tmp_path: Path, sandboxes: SandboxService) -> AsyncIterator[Bot]:
+    from tests.doubles.bot import running_bot
+
     async with running_bot(tmp_path, sandboxes) as running:
         yield running

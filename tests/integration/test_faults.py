@@ -69,7 +69,7 @@ async def test_who_gives_up_on_a_create_leaves_nothing_and_gives_the_place_back(
     async with watched_site(site):
         site.engine.script("create", fault)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.4):
+            async with asyncio.timeout(0.2):
                 await site.run("1")
 
         assert (site.service.live, await site.containers()) == (0, 0)

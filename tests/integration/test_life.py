@@ -200,13 +200,13 @@ async def test_a_cell_goes_on_over_a_restart_and_its_output_is_read_to_the_end(w
     """The reader is cut off in the middle of a cell; the next process reads all of it, by the request's id."""
     async with world.service() as service, service.lease("a") as lease:
         code = (
-            "import time\nprint('begun', flush=True)\ntime.sleep(0.6)\nn = globals().get('n', 0) + 1\nprint('done', n)"
+            "import time\nprint('begun', flush=True)\ntime.sleep(0.3)\nn = globals().get('n', 0) + 1\nprint('done', n)"
         )
         service_leaves = asyncio.ensure_future(lease.run(code, request_id="r1").__anext__())
         assert isinstance(await service_leaves, Output)
         service.leave_running()
     if ends_first:
-        await asyncio.sleep(0.8)  # no host is there to tell when it ends
+        await asyncio.sleep(0.5)  # no host is there to tell when it ends
 
     async with world.service(on_exit="remove") as service, service.lease("a") as lease:
         async with aclosing(lease.resume("r1")) as run:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import Refused
+from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.bot import Bot, running_bot
 from tests.doubles.model_server import Call, Fault, ModelServer, python
@@ -114,10 +115,10 @@ async def test_a_model_that_runs_away_is_cut_off(bot: Bot, model: ModelServer) -
 
 
 async def test_a_turn_that_takes_too_long_is_ended_with_its_limit(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent
 ) -> None:
     model.script[:] = [python("while True: pass")]
-    async with running_bot(tmp_path, sandboxes, model_url=model.url, turn_seconds=1) as bot:
+    async with running_bot(tmp_path, sandboxes, agent=agent, turn_seconds=1) as bot:
         assert await bot.ask("for ever") == "failed"
 
         assert "one request may take 1 s" in bot.platform.text()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.model_server import Fault, ModelServer, python
 from tests.doubles.slack_bot import SlackBot, slack_bot
@@ -17,29 +18,27 @@ from tests.doubles.slack_server import slack_server
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PLOT = (
-    "import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot as p; p.plot([1, 2]); p.show(); print('drawn')"
-)
+SLOWLY = "import time\ntime.sleep(0.2)\nprint(6 * 7)"
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def bot(tmp_path: Path, sandboxes: SandboxService, model: ModelServer) -> AsyncIterator[SlackBot]:
-    async with slack_server() as server, slack_bot(tmp_path, sandboxes, server, model_url=model.url) as running:
+async def bot(tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent) -> AsyncIterator[SlackBot]:
+    async with slack_server() as server, slack_bot(tmp_path, sandboxes, server, agent=agent) as running:
         yield running
 
 
 async def test_a_mention_is_answered_in_its_thread_with_code_output_and_words(
     bot: SlackBot, model: ModelServer
 ) -> None:
-    model.script[:] = [python("print(6 * 7)", "Let me compute."), "It is **42**."]
+    model.script[:] = [python(SLOWLY, "Let me compute."), "It is **42**."]
 
     ts = await bot.people.say(f"{MENTION} what is 6 * 7?")
 
     assert await bot.people.ended(ts) == "white_check_mark"
     shown = bot.people.shown(ts)
-    assert "```python\nprint(6 * 7)\n```" in shown
+    assert f"```python\n{SLOWLY}\n```" in shown
     assert shown.index("Let me compute.") < shown.index("\n42\n") < shown.index("It is **42**.")
-    assert "[complete] Run python: print(6 * 7)" in shown
+    assert "[complete] Run python: import time" in shown
     assert "eyes" in bot.server.api.reactions["C1", ts]
     assert model.requests[0]["messages"][-1]["content"] == "Ada: what is 6 * 7?"
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from adapters.slack import stream as streams
 from bot.errors import ConfigurationError
+from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.model_server import Fault as ModelFault
 from tests.doubles.model_server import ModelServer, python
@@ -34,9 +35,9 @@ async def chat() -> AsyncIterator[SlackServer]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def bot(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, chat: SlackServer
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent, chat: SlackServer
 ) -> AsyncIterator[SlackBot]:
-    async with slack_bot(tmp_path, sandboxes, chat, model_url=model.url) as running:
+    async with slack_bot(tmp_path, sandboxes, chat, agent=agent) as running:
         yield running
 
 
@@ -201,12 +202,17 @@ async def test_nothing_is_answered_twice_after_a_gap(bot: SlackBot, model: Model
 
 
 async def test_a_socket_that_went_dumb_is_left_for_a_new_one(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, chat: SlackServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    sandboxes: SandboxService,
+    model: ModelServer,
+    agent: Agent,
+    chat: SlackServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("adapters.slack.server.WATCH", (0.1, 0.3))
     chat.mute = True
 
-    async with slack_bot(tmp_path, sandboxes, chat, model_url=model.url) as bot:
+    async with slack_bot(tmp_path, sandboxes, chat, agent=agent) as bot:
         chat.mute = False
         await chat.until(lambda: chat.sockets)
         ts = await bot.people.say(f"{MENTION} hello")
@@ -230,9 +236,9 @@ async def test_wrong_tokens_are_named_at_the_start(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def by_http(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, chat: SlackServer
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent, chat: SlackServer
 ) -> AsyncIterator[SlackBot]:
-    async with slack_bot(tmp_path, sandboxes, chat, http=True, model_url=model.url) as running:
+    async with slack_bot(tmp_path, sandboxes, chat, http=True, agent=agent) as running:
         yield running
 
 

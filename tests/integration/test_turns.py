@@ -26,7 +26,7 @@ async def test_a_request_becomes_words_code_output_and_an_answer(bot: Bot, model
     assert await bot.ask("what is 6 * 7?") == "done"
 
     assert bot.platform.text().split("\n") == [
-        "Let me compute.", "Code(language='python', source='print(6 * 7)')", "42", "It is **42**.",
+        "Let me compute.", "Code(language='python', source='print(6 * 7)', hidden=False)", "42", "It is **42**.",
     ]  # fmt: skip
     assert bot.platform.signs["1"] == ["seen", "working", "done"]
     assert last(model.requests[0])["content"] == "Ada: what is 6 * 7?"

@@ -100,7 +100,7 @@ def test_a_trusted_host_may_have_a_private_address() -> None:
 
 def hello(name: str | None) -> bytes:
     """A real ClientHello."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # whom it would trust is not part of a hello
     context.check_hostname = False
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(incoming, outgoing, server_hostname=name)
