@@ -136,7 +136,12 @@ class TurnWork:
             name = file_name(attachment.name)
             while name in self._names:
                 name = f"_{name}"
-            data = await self._platform.fetch(attachment) if attachment.size <= most else b""
+            try:
+                data = await self._platform.fetch(attachment) if attachment.size <= most else b""
+            except (LookupError, OSError) as error:
+                log.warning("turn.file_not_fetched", error=str(error))
+                emit(Said(text=f"{name} could not be fetched and was left out.", level="warning"))
+                continue
             if attachment.size > most or len(data) > most:
                 emit(Said(text=f"{name} is larger than {size_words(most)} and was left out.", level="warning"))
                 continue

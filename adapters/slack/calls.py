@@ -41,7 +41,7 @@ class SlackRefused(BotError):
     @property
     def is_lasting(self) -> bool:
         """Whether this workspace does not have the method at all."""
-        return self.reason in _NOT_HERE
+        return self.reason in _NOT_HERE or self.reason == "status 404"
 
 
 class SlackCalls:
@@ -183,9 +183,10 @@ def reason_of(error: SlackApiError) -> str:
     if _status(error) == 429:
         return "ratelimited"
     try:
-        return str(error.response["error"])
+        word = error.response["error"]
     except (KeyError, TypeError, ValueError):
-        return f"status {_status(error)}"
+        word = None
+    return str(word) if word else f"status {_status(error)}"
 
 
 def _status(error: SlackApiError) -> int:

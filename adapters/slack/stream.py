@@ -60,7 +60,7 @@ class Streams:
         try:
             answer = await self._calls.call_now(START, **arguments)
         except SlackRefused as error:
-            if error.is_lasting or error.reason.startswith("status 404"):
+            if error.is_lasting:
                 self._calls.lacks(START)
             log.info("slack.no_stream", reason=error.reason)
             return None

@@ -30,12 +30,12 @@ def quick(bucket: str) -> Rate:
     return Rate(calls=10_000, seconds=1, burst=10_000)
 
 
-def config(server: SlackServer, *, http: bool = False) -> SlackConfig:
+def config(url: str, *, http: bool = False) -> SlackConfig:
     return SlackConfig(
         bot_token=BOT_TOKEN,
         app_token=None if http else APP_TOKEN,
         signing_secret=SECRET if http else None,
-        api_url=f"{server.api.url}/api/",
+        api_url=f"{url}/api/",
         host="127.0.0.1",
         port=0,
         upload_bytes=1 << 20,
@@ -43,13 +43,12 @@ def config(server: SlackServer, *, http: bool = False) -> SlackConfig:
 
 
 @asynccontextmanager
-async def slack_bot(
-    folder: Path, sandboxes: SandboxService, server: SlackServer, *, http: bool = False, rates: Any = quick, **more: Any
-) -> AsyncIterator[SlackBot]:
-    """A bot in `folder`, connected."""
+async def _connected(
+    settings: SlackConfig, folder: Path, sandboxes: SandboxService, rates: Any, more: dict[str, Any]
+) -> AsyncIterator[tuple[Parts, str]]:
     async with running_parts(folder, sandboxes, **{"turns_per_person": 50, **more}) as parts:
         store = SlackStore(artifacts=parts.artifacts, people=parts.front.people)
-        async with slack(config(server, http=http), store, rates) as connected:
+        async with slack(settings, store, rates) as connected:
             connected.platform.edit_seconds, connected.platform.hold_seconds = 0.02, 0.0
             parts.platforms["slack"] = connected.platform
             core = Core(
@@ -60,6 +59,22 @@ async def slack_bot(
                 clock=now,
             )
             async with connected.serving(core) as words:
-                if http:
-                    server.events_url = words.rpartition(" ")[2] + "/slack/events"
-                yield SlackBot(server, People(server), parts)
+                yield parts, words.rpartition(" ")[2] + "/slack/events"
+
+
+@asynccontextmanager
+async def slack_bot(
+    folder: Path, sandboxes: SandboxService, server: SlackServer, *, http: bool = False, rates: Any = quick, **more: Any
+) -> AsyncIterator[SlackBot]:
+    """A bot in `folder`, connected to our own loopback Slack."""
+    settings = config(server.api.url, http=http)
+    async with _connected(settings, folder, sandboxes, rates, more) as (parts, events):
+        server.events_url = events if http else ""
+        yield SlackBot(server, People(server), parts)
+
+
+@asynccontextmanager
+async def slack_bot_at(url: str, folder: Path, sandboxes: SandboxService, **more: Any) -> AsyncIterator[str]:
+    """A bot in `folder`, connected by HTTP to some other Slack; where it takes events."""
+    async with _connected(config(url, http=True), folder, sandboxes, quick, more) as (_, events):
+        yield events
