@@ -12,7 +12,7 @@ NO_SERVICE := -m "not docker and not browser and not postgres"
 # the tests that import AutoGen, SQLAlchemy or DBOS; a new module is among the others until it is named here
 OF_BOT := $(addprefix tests/,$(addsuffix .py,$(addprefix unit/test_,context options render settings slack_outbound text web words) \
   $(addprefix contracts/test_,platform queue store) $(addprefix integration/test_,autogen intake models resume slack \
-  slack_faults steering turns)))
+  slack_emulate slack_faults steering turns vision)))
 # bytecode is kept although the environment may say otherwise: half of a test process's start is compiling
 unexport PYTHONDONTWRITEBYTECODE
 

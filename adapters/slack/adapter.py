@@ -9,7 +9,7 @@ import structlog
 
 from adapters.slack import inbound, outbound
 from adapters.slack.calls import SlackCalls, SlackRefused
-from adapters.slack.config import EDIT_SECONDS, HOLD_SECONDS, NAME
+from adapters.slack.config import EDIT_SECONDS, HOLD_SECONDS, NAME, TITLE_CHARS
 from adapters.slack.files import Files
 from adapters.slack.inbound import Identity, ts_of
 from adapters.slack.people import People
@@ -19,6 +19,7 @@ from adapters.slack.text import harmless, plain
 from bot.budget import Priority
 from bot.model import Attachment, Code, IncomingMessage, Printed, Quoted, Reply, ThreadKey
 from bot.ports import Artifacts, Sign
+from bot.text import title_of
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ class SlackPlatform:
             self._askers.move_to_end(message.key)
             while len(self._askers) > ASKERS_KEPT:
                 self._askers.popitem(last=False)
-            self._signs.working(message.key, message.author.id)
+            self._signs.working(message.key, message.author.id, title_of(message.text, TITLE_CHARS))
         elif sign in ENDS:
             self._signs.at_rest(message.key)
 

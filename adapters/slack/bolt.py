@@ -52,14 +52,14 @@ def make_app(config: SlackConfig, calls: SlackCalls, us: Identity, listeners: Sl
 
 
 def _events(app: AsyncApp, listeners: SlackListeners, later: Later) -> None:
-    async def said(event: Json, body: Json) -> None:
-        await listeners.said(event, body)
+    async def said(event: Json) -> None:
+        await listeners.said(event)
 
-    async def home(event: Json, body: Json) -> None:
-        later(listeners.home(event, body))
+    async def home(event: Json) -> None:
+        later(listeners.home(event))
 
-    async def stopped(event: Json, body: Json) -> None:
-        await listeners.stopped(event, body)
+    async def stopped(event: Json) -> None:
+        await listeners.stopped(event)
 
     async def nothing() -> None:
         """An event that the manifest asks for and nobody needs here, as reactions of others."""

@@ -58,15 +58,13 @@ class CatchUp:
 
     async def _catch_up(self) -> None:
         since = self._clock() - timedelta(hours=CATCH_UP_HOURS)
-        newest: dict[tuple[str, str], str] = {}
+        newest: dict[str, str] = {}
         for key, last_id in await self._people.engaged(NAME, since, CATCH_UP_THREADS):
             last = ts_of(last_id)
-            place = (key.workspace, key.channel)
-            newest[place] = max(newest.get(place, "0"), last, key=float)
+            newest[key.channel] = max(newest.get(key.channel, "0"), last, key=float)
             await self._read("conversations.replies", key, last, ts=key.thread)
-        for (workspace, channel), last in newest.items():
-            key = ThreadKey(platform=NAME, workspace=workspace, channel=channel, thread="")
-            await self._read("conversations.history", key, last)
+        for channel, last in newest.items():
+            await self._read("conversations.history", self._us.place(channel), last)
 
     async def _read(self, method: str, key: ThreadKey, last: str, **arguments: Any) -> None:
         try:
@@ -79,4 +77,4 @@ class CatchUp:
         missed = [said for said in page.get("messages") or [] if float(said.get("ts", 0)) > float(last)]
         for said in sorted(missed, key=lambda said: float(said["ts"])):
             if is_spoken(said, self._us):
-                await self._listeners.missed(said | {"channel": key.channel}, key.workspace)
+                await self._listeners.missed(said | {"channel": key.channel})

@@ -28,11 +28,12 @@ class Identity:
     team_id: str
     enterprise_id: str = ""
 
+    def place(self, channel: str, thread: str = "") -> ThreadKey:
+        """A place as we name it: always by the workspace that we are installed in.
 
-def workspace_of(body: Json) -> str:
-    """The workspace that a delivery is for."""
-    team = body.get("team_id") or (body.get("team") or {}).get("id") or body.get("enterprise_id")
-    return str(team or "")
+        In a channel that companies share, deliveries name the workspace of whoever acted.
+        """
+        return thread_key(self.team_id, channel, thread)
 
 
 def ts_of(message_id: str) -> str:
@@ -53,7 +54,7 @@ def is_spoken(event: Json, us: Identity) -> bool:
     return not by_bot and event.get("subtype") in _SPOKEN and bool(_TS.fullmatch(str(event.get("ts", ""))))
 
 
-def message(event: Json, workspace: str, us: Identity, author: Person) -> IncomingMessage:
+def message(event: Json, us: Identity, author: Person) -> IncomingMessage:
     """A message that `is_spoken`. The twins of one mention, `app_mention` and `message`, come out equal."""
     text = str(event.get("text") or "")
     ts = str(event["ts"])
@@ -61,7 +62,7 @@ def message(event: Json, workspace: str, us: Identity, author: Person) -> Incomi
     direct = event.get("channel_type") == "im" or str(event.get("channel", "")).startswith("D")
     ours = us.user_id in asked
     return IncomingMessage(
-        key=thread_key(workspace, str(event["channel"]), str(event.get("thread_ts") or ts)),
+        key=us.place(str(event["channel"]), str(event.get("thread_ts") or ts)),
         message_id=ts,
         author=author,
         text=said(text, us.user_id),
@@ -114,7 +115,7 @@ def deleted(event: Json) -> tuple[str, str] | None:
     return None
 
 
-def pressed_thread(body: Json) -> ThreadKey:
+def pressed_thread(body: Json, us: Identity) -> ThreadKey:
     """The thread of a button or shortcut. Raises LookupError where there is no message."""
     source = body.get("message") or {}
     place = body.get("container") or {}
@@ -122,7 +123,7 @@ def pressed_thread(body: Json) -> ThreadKey:
     ts = source.get("thread_ts") or place.get("thread_ts") or source.get("ts") or place.get("message_ts")
     if not channel or not ts:
         raise LookupError("no message")
-    return thread_key(workspace_of(body), str(channel), str(ts))
+    return us.place(str(channel), str(ts))
 
 
 def run_request(body: Json, author: Person, us: Identity, now: datetime) -> IncomingMessage:
@@ -132,7 +133,7 @@ def run_request(body: Json, author: Person, us: Identity, now: datetime) -> Inco
     moment(ts)
     text = said(str(source.get("text") or ""), us.user_id)
     request = IncomingMessage(
-        key=pressed_thread(body),
+        key=pressed_thread(body, us),
         message_id=f"{ts}{RUN_MARK}{body.get('trigger_id') or body.get('action_ts') or ''}"[:128],
         author=author,
         text=f"Run this code as it is:\n{text}",

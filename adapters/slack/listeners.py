@@ -17,7 +17,7 @@ import structlog
 from adapters.slack import forms, inbound, outbound
 from adapters.slack.adapter import SlackPlatform
 from adapters.slack.calls import SlackCalls, SlackRefused
-from adapters.slack.inbound import Identity, pressed_thread, thread_key, workspace_of
+from adapters.slack.inbound import Identity, pressed_thread
 from adapters.slack.people import People
 from adapters.slack.text import harmless, unescaped
 from bot.budget import Priority
@@ -74,25 +74,24 @@ class SlackListeners:
 
     # ---- messages
 
-    async def said(self, event: Json, body: Json) -> None:
+    async def said(self, event: Json) -> None:
         """A message, a mention, an edit or a deletion."""
-        workspace = workspace_of(body)
         changed = inbound.edited(event, self._us)
         if changed is not None:
-            await self._edited(workspace, *changed)
+            await self._edited(*changed)
         elif (gone := inbound.deleted(event)) is not None:
-            await self._core.intake.deleted(thread_key(workspace, gone[0], ""), gone[1])
+            await self._core.intake.deleted(self._us.place(gone[0]), gone[1])
         elif inbound.is_spoken(event, self._us):
-            await self.take(await self.message(event, workspace))
+            await self.take(await self.message(event))
 
-    async def missed(self, event: Json, workspace: str) -> None:
+    async def missed(self, event: Json) -> None:
         """A message that came while nobody listened; one that was heard is not told of again."""
         if (str(event["channel"]), str(event["ts"])) not in self._heard:
-            await self.take(await self.message(event, workspace))
+            await self.take(await self.message(event))
 
-    async def message(self, event: Json, workspace: str) -> IncomingMessage:
+    async def message(self, event: Json) -> IncomingMessage:
         """A message with who wrote it."""
-        return inbound.message(event, workspace, self._us, await self._people.person(str(event["user"])))
+        return inbound.message(event, self._us, await self._people.person(str(event["user"])))
 
     async def take(self, message: IncomingMessage) -> None:
         """Claim a message, once; what is left to do of it is done after Slack has its acknowledgement."""
@@ -111,12 +110,14 @@ class SlackListeners:
             self._heard.pop(where, None)  # not kept: Slack delivers it again
             raise
         if receipt.answer:
-            self._later(self._tell(message.key, message.author.id, receipt.answer))
+            is_config = message.text.strip().lower() in ("config", "config show")
+            blocks = outbound.with_form_button(receipt.answer) if is_config else None
+            self._later(self._tell(message.key, message.author.id, receipt.answer, blocks))
         elif receipt.turn is not None:
             self._later(self._core.intake.begin(receipt))
 
-    async def _edited(self, workspace: str, channel: str, ts: str, text: str) -> None:
-        turn = await self._core.intake.edited(thread_key(workspace, channel, ""), ts, text)
+    async def _edited(self, channel: str, ts: str, text: str) -> None:
+        turn = await self._core.intake.edited(self._us.place(channel), ts, text)
         if turn is not None:
             blocks = outbound.ephemeral_rerun(turn.id)
             await self._tell(turn.key, turn.message.author.id, "You changed a message that I had answered.", blocks)
@@ -131,10 +132,10 @@ class SlackListeners:
 
     async def command(self, body: Json, respond: Callable[..., Any]) -> None:
         """The slash command; the answer is for who asked alone."""
-        if not await self._is_new(body, str(body.get("trigger_id") or "")):
+        if not await self._is_new(str(body.get("trigger_id") or "")):
             return
         words = unescaped(str(body.get("text") or "")).strip()
-        key = thread_key(workspace_of(body), str(body["channel_id"]), "")
+        key = self._us.place(str(body["channel_id"]))
         person = await self._people.person(str(body["user_id"]))
         if words.lower() in ("config", "config form"):
             await self._open_form(body, key, person)
@@ -154,14 +155,13 @@ class SlackListeners:
         person = await self._people.person(str(body["user"]["id"]))
         return await self._core.commands.submit(key, person, scope, values)
 
-    async def home(self, event: Json, body: Json) -> None:
+    async def home(self, event: Json) -> None:
         """Somebody opened the Home tab."""
         if event.get("tab") != "home":
             return
-        user, workspace = str(event["user"]), workspace_of(body)
-        key = thread_key(workspace, "", "")
+        user, key = str(event["user"]), self._us.place("")
         person = await self._people.person(user)
-        live = await self._core.commands.sandboxes(person, self._platform.name, workspace)
+        live = await self._core.commands.sandboxes(person, self._platform.name, self._us.team_id)
         fields = await self._core.commands.all_fields(key)
         view = forms.home(self._command, fields, live, self.url)
         await self._calls.call("views.publish", priority=Priority.BACKGROUND, user_id=user, view=view)
@@ -170,9 +170,12 @@ class SlackListeners:
 
     async def pressed(self, body: Json, action: Json) -> None:
         """A button under a reply."""
-        key = pressed_thread(body)
+        key = pressed_thread(body, self._us)
         user = str(body["user"]["id"])
-        if not await self._is_new(body, f"{action.get('action_ts')}/{action.get('action_id')}/{user}"):
+        if action["action_id"] == outbound.OPEN_FORM:
+            await self._open_form(body, key, await self._people.person(user))
+            return
+        if not await self._is_new(f"{action.get('action_ts')}/{action.get('action_id')}/{user}"):
             return
         try:
             words = await self._press(key, str(action["action_id"]), str(action.get("value") or ""), user)
@@ -212,9 +215,9 @@ class SlackListeners:
     async def shortcut(self, body: Json) -> None:
         """A message shortcut: stop, run this code, delete this reply."""
         user = str(body["user"]["id"])
-        if not await self._is_new(body, str(body.get("trigger_id") or body.get("action_ts"))):
+        if not await self._is_new(str(body.get("trigger_id") or body.get("action_ts"))):
             return
-        key = pressed_thread(body)
+        key = pressed_thread(body, self._us)
         person = await self._people.person(user)
         try:
             match body.get("callback_id"):
@@ -236,14 +239,14 @@ class SlackListeners:
         await self._core.commands.check("delete", key, person)
         await self._calls.call("chat.delete", priority=Priority.FINAL, channel=key.channel, ts=message["ts"])
 
-    async def stopped(self, event: Json, body: Json) -> None:
+    async def stopped(self, event: Json) -> None:
         """Slack's own Stop button."""
-        key = thread_key(workspace_of(body), str(event["channel"]), str(event["thread_ts"]))
+        key = self._us.place(str(event["channel"]), str(event["thread_ts"]))
         try:
             await self._core.commands.stop(key, await self._people.person(str(event["user"])))
         except Refused as error:
             await self._tell(key, str(event["user"]), error.for_people)
 
-    async def _is_new(self, body: Json, event_id: str) -> bool:
+    async def _is_new(self, event_id: str) -> bool:
         """Whether this is no second delivery: a signed body may come again for five minutes."""
-        return not event_id or await self._core.choices.is_new(self._platform.name, f"{workspace_of(body)}/{event_id}")
+        return not event_id or await self._core.choices.is_new(self._platform.name, f"{self._us.team_id}/{event_id}")

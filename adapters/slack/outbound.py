@@ -17,6 +17,7 @@ EVENT_TYPE = "threadbox_reply"
 MARKS = {"info": "ℹ️", "warning": "⚠️", "error": "❌"}  # noqa: RUF001 - the sign is meant
 STOP, RETRY, RERUN, RESET = "threadbox_stop", "threadbox_retry", "threadbox_rerun", "threadbox_reset"
 SHOW_CODE, SHOW_OUTPUT, FEEDBACK = "threadbox_code", "threadbox_output", "threadbox_feedback"
+OPEN_FORM = "threadbox_form"
 FALLBACK_CHARS = 300  # of the text that a notification shows
 
 
@@ -211,6 +212,14 @@ def task(reply: Reply) -> Json | None:
 def file_words(artifact: Artifact) -> str:
     """A file that could not be shown, in words."""
     return f"{artifact.name} ({size_words(artifact.size)})"
+
+
+def with_form_button(words: str) -> list[Json]:
+    """How the options of a thread stand, and the way to change them."""
+    return [
+        {"type": "markdown", "text": harmless(words)},
+        {"type": "actions", "elements": [_button(OPEN_FORM, "Change…", "thread")]},
+    ]
 
 
 def ephemeral_rerun(turn_id: str) -> list[Json]:

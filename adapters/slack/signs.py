@@ -43,7 +43,7 @@ class Signs:
         self._wanted: OrderedDict[_Where, Sign] = OrderedDict()
         self._shown: OrderedDict[_Where, set[str]] = OrderedDict()
         self._working: dict[ThreadKey, float] = {}
-        self._statuses: OrderedDict[ThreadKey, tuple[str, str]] = OrderedDict()
+        self._statuses: OrderedDict[ThreadKey, dict[str, str]] = OrderedDict()
         self._told: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -68,8 +68,7 @@ class Signs:
                 self._wake.clear()
                 await self._wake.wait()
             if self._statuses:
-                key, (status, asker) = self._statuses.popitem(last=False)
-                await self._status(key, status, asker)
+                await self._status(*self._statuses.popitem(last=False))
                 continue
             where, sign = self._wanted.popitem(last=False)
             try:
@@ -101,16 +100,16 @@ class Signs:
 
     # ---- the native status
 
-    def working(self, key: ThreadKey, asker: str) -> None:
+    def working(self, key: ThreadKey, asker: str = "", title: str = "") -> None:
         """Say natively that we are at it; with a session Slack shows its own Stop."""
         self._working[key] = self._clock()
-        self._statuses[key] = ("processing", asker)
+        self._statuses[key] = {"status": "processing", "initiator_user_id": asker, "title": title}
         self._wake.set()
 
     def at_rest(self, key: ThreadKey) -> None:
         """Say that we no longer are."""
         if self._working.pop(key, None) is not None:
-            self._statuses[key] = ("active", "")
+            self._statuses[key] = {"status": "active"}
             self._wake.set()
 
     async def _refresh(self) -> None:
@@ -120,15 +119,15 @@ class Signs:
             now = self._clock()
             for key, since in list(self._working.items()):
                 if now - since >= STATUS_SECONDS and not self._calls.has("agents.sessions.setStatus"):
-                    self.working(key, "")
+                    self.working(key)
 
-    async def _status(self, key: ThreadKey, status: str, asker: str) -> None:
+    async def _status(self, key: ThreadKey, wanted: dict[str, str]) -> None:
+        status = wanted["status"]
         if status == "active" and key.thread not in self._told:
             return
         words = WORKING_WORDS if status == "processing" else ""
-        session = {"channel_id": key.channel, "thread_ts": key.thread, "status": status}
-        if asker and status == "processing":
-            session["initiator_user_id"] = asker
+        named = {name: value for name, value in wanted.items() if value}
+        session = {"channel_id": key.channel, "thread_ts": key.thread, **named}
         if await self._try("agents.sessions.setStatus", session):
             return
         status_line = {"channel_id": key.channel, "thread_ts": key.thread, "status": words}

@@ -206,6 +206,23 @@ async def test_a_thread_is_configured_by_mention_and_obeys(bot: SlackBot, model:
     assert "threadbox_code" in {button["action_id"] for button in buttons(cell)}
 
 
+async def test_the_form_of_a_thread_opens_by_a_button(bot: SlackBot, model: ModelServer) -> None:
+    ts = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(ts)
+
+    await bot.people.say(f"{MENTION} config", thread=ts)
+    told = await bot.server.until(lambda: [whisper for whisper in bot.server.api.whispers if buttons(whisper)])
+    await bot.people.press("threadbox_form", {**told[-1], "ts": ts})
+    view = await bot.server.until(lambda: bot.server.api.views and bot.server.api.views[-1])
+    mistakes = await bot.people.submit(view, {"prompt": "Answer in French."})
+    again = await bot.people.say("and now?", thread=ts)
+    await bot.people.ended(again)
+
+    assert mistakes == {}
+    assert "guests" not in {block["block_id"] for block in view["blocks"]}
+    assert "Answer in French." in model.requests[-1]["messages"][0]["content"]
+
+
 async def test_run_this_code_runs_a_message_for_who_pressed_it(bot: SlackBot, model: ModelServer) -> None:
     message = bot.people.store("try\n```\nprint(1)\n```", user="UBOB")
     message["channel"] = "C1"

@@ -129,8 +129,8 @@ def event(**more: Any) -> dict[str, Any]:
 def test_the_twins_of_a_mention_are_one_message() -> None:
     twin = event(type="app_mention", text="<@UBOT> hi")
 
-    first = inbound.message(twin, "T1", US, ADA)
-    second = inbound.message({**twin, "type": "message", "channel_type": "channel"}, "T1", US, ADA)
+    first = inbound.message(twin, US, ADA)
+    second = inbound.message({**twin, "type": "message", "channel_type": "channel"}, US, ADA)
 
     assert first == second
     assert first.for_us
