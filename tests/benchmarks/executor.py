@@ -18,6 +18,7 @@ from rich.table import Table
 
 from sandbox.image_build import ImageSource
 from tests.benchmarks.life import measure_life
+from tests.benchmarks.mention import measure_mentions
 from tests.benchmarks.peers import ROUNDS, STAGES, Times, as_root, measure_peers
 from tests.benchmarks.timing import summary
 
@@ -30,6 +31,9 @@ BARS = {
     "unpause": ("p95", 50, 50),
     "restore": ("p50", 1500, 500),
     "first plot": ("p50", 1200, 600),
+    "mention to first sign": ("p50", 100, 50),
+    "mention to final post": ("p50", 500, 250),
+    "acknowledgement": ("p99", 500, 100),
 }
 """Which figure counts, its bar and its goal, in ms."""
 
@@ -97,7 +101,7 @@ def _reached(value: float, bar: float, goal: float) -> str:
 
 async def measure(image: str) -> dict[str, Any]:
     peers = await measure_peers(image, as_root(image))
-    return report(peers, await measure_life(image))
+    return report(peers, await measure_life(image) | await measure_mentions())
 
 
 def main() -> None:
