@@ -30,7 +30,7 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	@touch $@ $(VENV)/.runtime
 
 test: dev
-	@.ci/machine docker chromium postgres
+	@.ci/machine docker chromium postgres gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
 	$(PYTEST)

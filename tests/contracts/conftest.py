@@ -12,19 +12,21 @@ from sandbox import Engine
 from sandbox.engine import DockerEngine
 from tests.doubles.process_engine import ProcessEngine
 
+CONTAINERS = [pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "gvisor")]
 
-@pytest_asyncio.fixture(
-    params=["process", pytest.param("docker", marks=pytest.mark.docker)], scope="module", loop_scope="module"
-)
+
+@pytest_asyncio.fixture(params=["process", *CONTAINERS], scope="module", loop_scope="module")
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     """A module that leaves a container behind fails."""
-    if request.param == "docker":
-        image = request.getfixturevalue("image")
-        docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
-        yield docker_engine
-        assert await docker_engine.containers() == []
-        await docker_engine.aclose()
+    if request.param == "process":
+        process_engine = ProcessEngine()
+        yield process_engine
+        await process_engine.aclose()
         return
-    process_engine = ProcessEngine()
-    yield process_engine
-    await process_engine.aclose()
+    if request.param == "gvisor":
+        engine = request.getfixturevalue("gvisor").connect("test")
+    else:
+        engine = DockerEngine(image=request.getfixturevalue("image"), instance=f"test-{os.urandom(4).hex()}")
+    yield engine
+    assert await engine.containers() == []
+    await engine.aclose()
