@@ -20,6 +20,7 @@ from adapters.terminal.inbound import message
 from bot.clock import utc_now
 from bot.codec import reply_to_json
 from bot.errors import Refused
+from bot.findings import start_findings
 from bot.model import Artifact, Reply
 from bot.sandbox_setup import image_source, make_engine, make_reach, make_service
 from bot.settings import Settings
@@ -62,6 +63,9 @@ async def serve(settings: Settings, say: Say) -> int:
     from bot.app import App
 
     await have_image(settings, say)
+    for finding in await start_findings(settings):
+        if finding.level != "ok":
+            say(f"{finding.level}: {finding.what}. {finding.mend}")
     async with App(settings) as app:
         config = WebConfig(
             host=settings.web_host,

@@ -126,6 +126,16 @@ class DockerEngine:
         """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""
         return await self._call(lambda client: {**client.version(), "Info": client.info()})
 
+    async def is_bare(self) -> bool:
+        """Whether the engine is asked itself, and no guard that passes on a few calls only."""
+        try:
+            await self._call(lambda client: client.api.networks(names=["none"]))  # which no sandbox needs
+        except EngineUnavailable:
+            raise
+        except SandboxError:
+            return False
+        return True
+
     async def has_image(self) -> bool:
         """Whether the sandbox image is there."""
         return bool(await self._call(lambda client: client.images.list(name=self._image)))
