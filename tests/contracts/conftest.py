@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from sandbox import Engine
+from sandbox import Engine, Limits, Sandbox
 from sandbox.engine import DockerEngine
+from tests.contracts.runs import run
 from tests.doubles.process_engine import ProcessEngine
 
 CONTAINERS = [pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "gvisor")]
@@ -30,3 +31,28 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     yield engine
     assert await engine.containers() == []
     await engine.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(engine: Engine) -> AsyncIterator[list[Sandbox]]:
+    """The sandbox of the tests so far; empty once a test has lost it."""
+    sandboxes: list[Sandbox] = []
+    yield sandboxes
+    for sandbox in sandboxes:
+        await sandbox.remove()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sandbox(engine: Engine, shared: list[Sandbox]) -> AsyncIterator[Sandbox]:
+    """A live sandbox with an interpreter and an empty workspace."""
+    if not shared:
+        shared.append(
+            await Sandbox.start(
+                engine, f"contract-{os.urandom(4).hex()}", Limits(timeout_seconds=20, interrupt_seconds=0.5)
+            )
+        )
+    yield shared[0]
+    if shared[0].is_alive:
+        await run(shared[0], "rm -rf -- *", "bash")
+    else:
+        await shared.pop().remove()
