@@ -7,7 +7,12 @@ import pytest
 from sandbox import Sandbox
 from tests.contracts.runs import outcome, run, text
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# not under gVisor: none of it is the container's doing, and time is short there
+ENGINES = ["process", pytest.param("docker", marks=pytest.mark.docker)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="module"),
+]
 
 
 @pytest.mark.parametrize(
