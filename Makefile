@@ -36,7 +36,7 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	@touch $@ $(VENV)/.runtime
 
 test: dev
-	@.ci/machine docker chromium postgres emulate
+	@.ci/machine docker chromium postgres emulate gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
 	$(PYTEST)

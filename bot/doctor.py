@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import httpx
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import NO_KEY
+from bot.findings import engine_findings
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from bot.store import Database
 from bot.views import Finding
 from sandbox import SandboxError
 
-LEAST_RUNC = (1, 2, 8)  # CVE-2025-31133, 52565, 52881
-LEAST_ENGINE = (29, 5, 1)  # CVE-2026-41567, 42306, 41568
 LEAST_FREE_MIB = 1024
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -31,7 +28,7 @@ Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 async def examine(settings: Settings, console: Console, platforms: Check) -> int:
     """Print the report; 1 when anything is an error."""
-    checks: list[Check] = [check_engine, check_image, check_model, check_data_folder, check_database, platforms]
+    checks: list[Check] = [engine_findings, check_image, check_model, check_data_folder, check_database, platforms]
     worst = 0
     for check in checks:
         for finding in await check(settings):
@@ -43,53 +40,6 @@ async def examine(settings: Settings, console: Console, platforms: Check) -> int
     return worst
 
 
-async def check_engine(settings: Settings) -> list[Finding]:
-    """Does an engine answer, and is it new enough to hold hostile code?"""
-    engine = make_engine(settings, instance="doctor")
-    try:
-        found = await engine.version()
-    except SandboxError as error:
-        return [Finding(level="error", what=str(error), mend=error.mend)]
-    finally:
-        await engine.aclose()
-    findings = [Finding(level="ok", what=f"Docker Engine {found['Version']} answers (API {found['ApiVersion']})")]
-    if _numbers(found["Version"]) < LEAST_ENGINE:
-        wanted = ".".join(map(str, LEAST_ENGINE))
-        what = f"Docker Engine {found['Version']} has known holes in its copy calls, which Threadbox never uses"
-        findings.append(Finding(level="warning", what=what, mend=f"Upgrade to {wanted} or newer."))
-    runc = next((part["Version"] for part in found.get("Components", []) if part["Name"] == "runc"), "0")
-    if _numbers(runc) < LEAST_RUNC:
-        wanted = ".".join(map(str, LEAST_RUNC))
-        what = f"runc {runc} has known ways out of a container (CVE-2025-31133 and others)"
-        findings.append(
-            Finding(level="warning", what=what, mend=f"Upgrade to {wanted} or newer before strangers use it.")
-        )
-    findings += _runtime(settings.runtime, found["Info"].get("Runtimes") or {})
-    options = " ".join(found["Info"].get("SecurityOptions") or [])
-    if "seccomp" not in options:
-        findings.append(
-            Finding(level="error", what="The engine has no seccomp", mend="Use a kernel with CONFIG_SECCOMP.")
-        )
-    if "rootless" not in options and "userns" not in options:
-        what = "The engine runs as root without user namespaces"
-        findings.append(
-            Finding(level="warning", what=what, mend='Set "userns-remap" in daemon.json, or run Docker rootless.')
-        )
-    return findings
-
-
-def _runtime(name: str, there: dict[str, Any]) -> list[Finding]:
-    if not name:
-        return []
-    if name not in there:
-        mend = "Name it in daemon.json under runtimes, or unset THREADBOX_RUNTIME."
-        return [Finding(level="error", what=f"The engine has no runtime {name}", mend=mend)]
-    if "--ignore-cgroups" in (there[name].get("runtimeArgs") or []):
-        what = f"The runtime {name} runs with --ignore-cgroups: memory and processes have no limit"
-        return [Finding(level="error", what=what, mend="Do not let strangers use it so; take the argument away.")]
-    return [Finding(level="ok", what=f"Sandboxes run on {name}")]
-
-
 async def check_image(settings: Settings) -> list[Finding]:
     """Is the sandbox image built?"""
     engine = make_engine(settings, instance="doctor")
@@ -98,7 +48,7 @@ async def check_image(settings: Settings) -> list[Finding]:
             return [Finding(level="ok", what="The sandbox image is built")]
         return [Finding(level="warning", what="The sandbox image is not built", mend="threadbox run builds it.")]
     except SandboxError:
-        return []  # said by check_engine
+        return []  # said already
     finally:
         await engine.aclose()
 
@@ -159,7 +109,3 @@ async def check_database(settings: Settings) -> list[Finding]:
         what = f"The database cannot be opened ({type(error).__name__})"
         return [Finding(level="error", what=what, mend="Check THREADBOX_DATABASE_URL.")]
     return [Finding(level="ok", what="The database opens")]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -13,6 +13,7 @@ from adapters.web import WebConfig, make_platform, serving
 from adapters.web.config import LOOPBACK
 from bot.app import App
 from bot.clock import utc_now
+from bot.findings import start_findings
 from bot.images import have_image
 from bot.ports import Platform
 from bot.settings import Settings
@@ -34,6 +35,9 @@ async def serve(settings: Settings, say: Say) -> int:
         upload_bytes=settings.upload_mib * MIB,
     )
     await have_image(settings, say)
+    for finding in await start_findings(settings):
+        if finding.level != "ok":
+            say(f"{finding.level}: {finding.what}. {finding.mend}")
     async with App(settings) as app, AsyncExitStack() as stack:
         parts = app.parts
         platforms: dict[str, Platform] = {}

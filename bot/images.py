@@ -52,7 +52,8 @@ async def show(settings: Settings, console: Console) -> int:
     current = settings.image or image_source(settings).tag
     for image in await asyncio.to_thread(list_images):
         mark = "*" if image.tag == current else " "
-        base = f"on {image.base} {image.base_id[:ID_CHARS]}" if image.base else ""
+        pin = image.base_digest or f"{image.base_id[:ID_CHARS]}, of this machine: it has no digest"
+        base = f"on {image.base} ({pin})" if image.base else ""
         line = f"{mark} {image.tag}  built {image.created}  {size_words(image.size_bytes)}  {base}"
         console.print(line.rstrip(), markup=False, soft_wrap=True)
     return OK

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-
-import structlog
 
 from bot.errors import ConfigurationError
 from bot.settings import Settings, build_environment
 from sandbox.admission import AdmissionSettings
 from sandbox.blobs import Blobs
 from sandbox.contract import Engine
-from sandbox.egress import HTTPS, EgressSettings, Network
 from sandbox.engine import DockerEngine
 from sandbox.image_build import ImageSource
 from sandbox.limits import Limits
-from sandbox.package_index import index_hosts
 from sandbox.pool import PoolSettings
+from sandbox.reach import Reach, find_reach, host_and_port
 from sandbox.reaper import DAY, LifeSettings
 from sandbox.records import Records
 from sandbox.service import OnExit, SandboxService, ServiceSettings
 from sandbox.snapshot import SnapshotLimits, Snapshots
 
-log = structlog.get_logger()
-
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+*_-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """What sandboxes may reach, and the bounds on it."""
-
-    network: Network
-    egress: EgressSettings
 
 
 def make_engine(settings: Settings, *, instance: str) -> DockerEngine:
@@ -117,22 +103,16 @@ def extra_packages(settings: Settings) -> tuple[str, ...]:
 
 
 async def make_reach(settings: Settings, engine: Engine) -> Reach:
-    """The network that the settings allow. Raises ConfigurationError, SandboxError.
-
-    In mode `packages` pip in the image is asked for its index, which the operator configured: its hosts are entered
-    among the trusted ones, and shown with the addresses they have.
-    """
-    hosts = set(_words(settings.egress_hosts))
-    trusted = {_host_port(word) for word in _words(settings.egress_trusted)}
-    if settings.network == "packages":
-        for found in await index_hosts(engine):
-            hosts.add(found.host)
-            trusted.add((found.host, found.port))
-            log.info("egress.index", host=found.host, addresses=found.addresses, public=found.is_public)
+    """The network that the settings allow. Raises ConfigurationError, SandboxError."""
+    hosts, trusted = _words(settings.egress_hosts), _words(settings.egress_trusted)
+    try:
+        for word in trusted:
+            host_and_port(word)
+    except ValueError as error:
+        raise ConfigurationError(f"THREADBOX_EGRESS_TRUSTED: {error}.") from error
     if settings.network == "allowlist" and not hosts:
         raise ConfigurationError("THREADBOX_NETWORK is allowlist: THREADBOX_EGRESS_HOSTS must name a host.")
-    egress = EgressSettings(trusted=frozenset(trusted), proxy=settings.egress_proxy)
-    return Reach(network=Network(mode=settings.network, hosts=frozenset(hosts)), egress=egress)
+    return await find_reach(engine, settings.network, hosts=hosts, trusted=trusted, proxy=settings.egress_proxy)
 
 
 def network_words(settings: Settings) -> str:
@@ -148,12 +128,3 @@ def network_words(settings: Settings) -> str:
 
 def _words(text: str) -> list[str]:
     return [word.lower() for word in text.replace(",", " ").split()]
-
-
-def _host_port(word: str) -> tuple[str, int]:
-    host, colon, port = word.rpartition(":")
-    if not colon:
-        return word, HTTPS
-    if not port.isdigit():
-        raise ConfigurationError(f"THREADBOX_EGRESS_TRUSTED: {word} is not host:port.")
-    return host, int(port)

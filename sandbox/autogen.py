@@ -10,25 +10,45 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
-from typing import Literal
 
 import structlog
 from autogen_core import CancellationToken, Component
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from sandbox.contract import Cut, Display, Engine, Outcome, Output, Waiting
+from sandbox.egress import NetworkMode
 from sandbox.engine import DockerEngine
 from sandbox.errors import FileRefused, UnsupportedLanguage
 from sandbox.host_files import MAX_COPIED_BYTES, MAX_COPIED_FILES, read_files, write_inside
 from sandbox.image_build import ImageSource, ensure_image
 from sandbox.instances import process_instance
 from sandbox.limits import Limits
+from sandbox.reach import OwnGate, Reach, find_reach
 from sandbox.sandbox import Sandbox
+from sandbox.tunnels import EgressGate
 
 log = structlog.get_logger()
 
 FILENAME = "# filename:"
+
+
+class NetworkConfig(BaseModel):
+    """A network with the hosts that it takes: exact names, and in `trusted` those whose address is not public.
+
+    `trusted` has host or host:port; a port other than 443 is reached only there. `proxy` is the host's own.
+    """
+
+    mode: NetworkMode
+    hosts: list[str] = []
+    trusted: list[str] = []
+    proxy: str | None = None
+
+    @model_validator(mode="after")
+    def _names_a_host(self) -> NetworkConfig:
+        if self.mode == "allowlist" and not self.hosts:
+            raise ValueError("the mode is allowlist, and no host is named")
+        return self
 
 
 class SandboxCodeExecutorConfig(BaseModel):
@@ -38,7 +58,7 @@ class SandboxCodeExecutorConfig(BaseModel):
     timeout: float = 60
     memory_mib: int = 1024
     cpus: float = 1.0
-    network: Literal["off"] = "off"
+    network: NetworkMode | NetworkConfig = "off"
     work_dir: str | None = None
 
 
@@ -50,7 +70,8 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         timeout: seconds a block may run.
         memory_mib: memory of the container, the files in its workspace included.
         cpus: processors.
-        network: "off", the only mode so far.
+        network: "off"; "packages", where pip reaches the index that the image is configured for; or a NetworkConfig,
+            which can name more hosts ("allowlist": those and no index).
         work_dir: a folder whose files are copied into the workspace at start, and to which files that the code
             makes are copied after each call. None copies nothing.
     """
@@ -64,11 +85,9 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         timeout: float = 60,
         memory_mib: int = 1024,
         cpus: float = 1.0,
-        network: Literal["off"] = "off",
+        network: NetworkMode | NetworkConfig = "off",
         work_dir: str | Path | None = None,
     ) -> None:
-        if network != "off":
-            raise ValueError(f"network is {network!r}; the only mode so far is 'off'")
         self._config = SandboxCodeExecutorConfig(
             image=image,
             timeout=timeout,
@@ -80,6 +99,11 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         self._limits = Limits(memory_mib=memory_mib, cpus=cpus, timeout_seconds=timeout)
         self._engine: Engine | None = None
         self._sandbox: Sandbox | None = None
+        asked = self._config.network
+        self._network = asked if isinstance(asked, NetworkConfig) else NetworkConfig(mode=asked)
+        self._own_gate = OwnGate()
+        self._gate: EgressGate | None = None
+        self._reach: Reach | None = None
         # AutoGen runs the tool calls of one model reply at once; one interpreter takes one cell at a time
         self._turn = asyncio.Lock()
 
@@ -89,10 +113,23 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
             self._engine = self._engine or await self._make_engine()
             self._sandbox = await Sandbox.start(self._engine, os.urandom(6).hex(), self._limits)
             try:
+                await self._connect(self._engine, self._sandbox)
                 await self._copy_in(self._sandbox)
             except BaseException:
                 await self.stop()  # nobody leaves a context that was never entered
                 raise
+
+    async def _connect(self, engine: Engine, sandbox: Sandbox) -> None:
+        wanted = self._network
+        if wanted.mode == "off":
+            return
+        if self._reach is None:
+            self._reach = await find_reach(
+                engine, wanted.mode, hosts=wanted.hosts, trusted=wanted.trusted, proxy=wanted.proxy
+            )
+        if self._gate is None:
+            self._gate = await self._own_gate.open(self._reach.egress)
+        await sandbox.connect(self._gate, self._reach.network, "autogen")
 
     async def _make_engine(self) -> Engine:
         source = ImageSource(environment=os.environ)  # noqa: TID251 - stand-alone use has no settings of ours
@@ -105,7 +142,9 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         """Remove the container."""
         sandbox, self._sandbox = self._sandbox, None
         engine, self._engine = self._engine, None
+        gate, self._own_gate, self._gate = self._own_gate, OwnGate(), None
         try:
+            await gate.close()
             if sandbox is not None:
                 await sandbox.remove()
         finally:

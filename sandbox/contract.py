@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from sandbox.limits import Limits
 
@@ -142,6 +142,14 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and threads; containers stay."""
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """What an Engine may be besides: one that knows what its containers use."""
+
+    async def usage(self, container_id: str) -> tuple[int, float]:
+        """Bytes of memory and seconds of processor time that a container uses. Raises SandboxGone."""
 
 
 class Runner(Protocol):

@@ -48,6 +48,7 @@ class DockerEngine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="docker")
         self._client: docker.DockerClient | None = None
         self._image_id = ""
+        self._undoing: set[asyncio.Task[None]] = set()
 
     async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, DockerWire]:
         """See contract.Engine."""
@@ -55,8 +56,10 @@ class DockerEngine:
         try:
             container_id = await asyncio.shield(creating)
         except asyncio.CancelledError:
-            with contextlib.suppress(SandboxError):
-                await self.remove(await creating)
+            undoing = asyncio.ensure_future(self._undo(creating))
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
+            await asyncio.shield(undoing)  # which goes on when we are cancelled once more
             raise
         try:
             wire = await self.attach(container_id)
@@ -65,6 +68,10 @@ class DockerEngine:
             await asyncio.shield(self.remove(container_id))
             raise
         return container_id, wire
+
+    async def _undo(self, creating: asyncio.Future[str]) -> None:
+        with contextlib.suppress(SandboxError):
+            await self.remove(await creating)
 
     def _create(self, client: docker.DockerClient, sandbox_id: str, limits: Limits) -> str:
         if not self._image_id:
@@ -117,7 +124,7 @@ class DockerEngine:
         return await self._list(LABEL)
 
     async def usage(self, container_id: str) -> tuple[int, float]:
-        """Bytes of memory and seconds of processor time that a container uses. Raises SandboxGone."""
+        """See contract.Meter."""
         stats = await self._call(lambda client: client.api.stats(container_id, stream=False, one_shot=True))
         cpu = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0) / 1e9
         return int(stats.get("memory_stats", {}).get("usage", 0)), float(cpu)
@@ -126,12 +133,23 @@ class DockerEngine:
         """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""
         return await self._call(lambda client: {**client.version(), "Info": client.info()})
 
+    async def is_bare(self) -> bool:
+        """Whether the engine is asked itself, and no guard that passes on a few calls only."""
+        try:
+            await self._call(lambda client: client.api.networks(names=["none"]))  # which no sandbox needs
+        except EngineUnavailable:
+            raise
+        except SandboxError:
+            return False
+        return True
+
     async def has_image(self) -> bool:
         """Whether the sandbox image is there."""
         return bool(await self._call(lambda client: client.images.list(name=self._image)))
 
     async def aclose(self) -> None:
         """See contract.Engine."""
+        await asyncio.gather(*self._undoing, return_exceptions=True)
         if self._client is not None:
             self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

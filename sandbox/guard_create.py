@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox.contract import LABEL_ID, LABEL_INSTANCE
 from sandbox.limits import MIB, Limits
-from sandbox.spec import WORKSPACE, container_spec
+from sandbox.spec import WORKSPACE, container_spec, tasks_of_a_process
 
 SANDBOX_ID = re.compile(r"[0-9a-z-]{4,64}")
 IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
@@ -56,7 +56,7 @@ def checked_spec(raw: bytes, name: str, limits: GuardLimits) -> dict[str, Any]:
         raise Unlike("The body is not JSON.") from error
     try:
         image, sandbox_id, instance = body["Image"], body["Labels"][LABEL_ID], body["Labels"][LABEL_INSTANCE]
-        asked = _asked(body["HostConfig"])
+        asked = _asked(body["HostConfig"], tasks_of_a_process(limits.runtime))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unlike(f"The body is not that of a sandbox ({type(error).__name__}: {str(error)[:80]}).") from error
     if not (isinstance(image, str) and IMAGE_ID.fullmatch(image)):
@@ -74,13 +74,13 @@ def checked_spec(raw: bytes, name: str, limits: GuardLimits) -> dict[str, Any]:
     return spec
 
 
-def _asked(host: dict[str, Any]) -> Limits:
+def _asked(host: dict[str, Any], tasks: int) -> Limits:
     ulimits = {item["Name"]: _whole(item["Hard"]) for item in host["Ulimits"]}
     workspace, tmp = host["Tmpfs"][WORKSPACE], host["Tmpfs"]["/tmp"]  # noqa: S108 - inside
     return Limits(
         memory_mib=_whole(host["Memory"]) // MIB,
         cpus=(_whole(host["NanoCpus"]) + 0.5) / 1e9,  # half a nano more: the spec cuts, and a float may fall short
-        pids=_whole(host["PidsLimit"]),
+        pids=_whole(host["PidsLimit"]) // tasks,
         open_files=ulimits["nofile"],
         file_mib=ulimits["fsize"] // MIB,
         workspace_mib=_found(_SIZE, workspace),

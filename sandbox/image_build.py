@@ -5,32 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import APIError, ImageNotFound
+from docker.errors import ImageNotFound
 
-from sandbox.contract import LABEL
 from sandbox.engine import connect, translated_errors
 from sandbox.errors import ImageBuildFailed
+from sandbox.image_base import REPOSITORY, BaseImage, Say, find_base
 
-REPOSITORY = "threadbox-sandbox"
 DEFAULT_BASE = "python:3.13-slim-bookworm"
-STANDIN_BASE = "threadbox-base:bookworm"
-"""Made with debootstrap where no registry can be reached."""
 CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 BUILD_ARGUMENTS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,61 +69,15 @@ def ensure_image(source: ImageSource, say: Say, *, base_url: str | None = None) 
             try:
                 client.images.get(source.tag)
             except ImageNotFound:
-                build_image(client, source, say)
+                build_image(client, source, find_base(client, source.base, say), say)
             return source.tag
     finally:
         client.close()
 
 
-def build_image(client: docker.DockerClient, source: ImageSource, say: Say) -> None:
+def build_image(client: docker.DockerClient, source: ImageSource, base: BaseImage, say: Say) -> None:
     """Build it, whether or not it is there. Raises ImageBuildFailed."""
-    _build(client, source, _ensure_base(client, source.base, say), say)
-
-
-def _ensure_base(client: docker.DockerClient, base: str, say: Say) -> str:
-    for name in (base, STANDIN_BASE):
-        try:
-            client.images.get(name)
-            say(f"base image: {name}")
-            return name
-        except ImageNotFound:
-            pass
-        if name == base:
-            say(f"base image: pulling {name}")
-            try:
-                client.images.pull(name)
-                return name
-            except (APIError, ImageNotFound) as error:
-                say(f"base image: {name} cannot be pulled ({str(error.explanation or error)[:160]})")
-    return _make_standin(client, say)
-
-
-def _make_standin(client: docker.DockerClient, say: Say) -> str:
-    if shutil.which("debootstrap") is None:
-        raise ImageBuildFailed(
-            "No registry can be reached and there is no debootstrap to make a base image with.",
-            mend="Allow the registry, load a base image (THREADBOX_BASE_IMAGE), or: apt-get install debootstrap",
-        )
-    say(f"base image: making a stand-in with debootstrap ({STANDIN_BASE}), about a minute")
-    with tempfile.TemporaryDirectory(prefix="threadbox-base-") as folder:
-        packages = "--include=python3,python3-venv,python3-pip,ca-certificates"
-        command = ["debootstrap", "--variant=minbase", packages, "bookworm", folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-        if done.returncode != 0:
-            raise ImageBuildFailed(f"debootstrap failed: {done.stdout[-500:]} {done.stderr[-500:]}")
-        with tempfile.NamedTemporaryFile(prefix="threadbox-base-", suffix=".tar") as archive:
-            with tarfile.open(fileobj=archive, mode="w") as tar:
-                tar.add(folder, arcname=".")
-            archive.flush()
-            repository, tag = STANDIN_BASE.split(":")
-            # not import_image_from_stream: SDK 7.2 announces chunks there and sends none
-            client.api.import_image_from_file(archive.name, repository=repository, tag=tag)
-    return STANDIN_BASE
-
-
-def _build(client: docker.DockerClient, source: ImageSource, base: str, say: Say) -> None:
-    arguments = {"BASE": base}
-    labels = {f"{LABEL}.base": base, f"{LABEL}.base-id": str(client.images.get(base).id)}
+    arguments = {"BASE": base.reference}
     arguments |= {name: source.environment[name] for name in BUILD_ARGUMENTS if source.environment.get(name)}
     last: list[str] = []
     for event in client.api.build(
@@ -139,7 +85,7 @@ def _build(client: docker.DockerClient, source: ImageSource, base: str, say: Say
         custom_context=True,
         tag=source.tag,
         buildargs=arguments,
-        labels=labels,
+        labels=base.labels,
         network_mode="host",  # the engine's own bridge may not reach the index
         rm=True,
         forcerm=True,

@@ -9,16 +9,23 @@ from dataclasses import dataclass
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from sandbox.contract import LABEL, Engine, Outcome
+from sandbox.contract import Engine, Outcome
 from sandbox.engine import connect, translated_errors
 from sandbox.errors import EngineUnavailable, SandboxError
-from sandbox.image_build import REPOSITORY, STANDIN_BASE, ImageSource, Say, build_image
+from sandbox.image_base import (
+    LABEL_BASE,
+    LABEL_BASE_DIGEST,
+    LABEL_BASE_ID,
+    REPOSITORY,
+    Say,
+    labels_of,
+    newest_base,
+)
+from sandbox.image_build import ImageSource, build_image
 from sandbox.limits import Limits
 from sandbox.sandbox import Sandbox
 
 FROM_OURS = "Build it FROM a Threadbox sandbox image (threadbox image list)."
-LABEL_BASE = f"{LABEL}.base"
-LABEL_BASE_ID = f"{LABEL}.base-id"
 _LIST_PACKAGES = (
     "from importlib.metadata import distributions as d; print(*sorted({x.name + '==' + x.version for x in d()}))"
 )
@@ -26,7 +33,7 @@ _LIST_PACKAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxImage:
-    """One image; `base_id` is the digest of the base that it was built on."""
+    """One image; `base_digest` is what its base is pinned to, empty where that is of this machine."""
 
     tag: str
     image_id: str
@@ -34,6 +41,7 @@ class SandboxImage:
     size_bytes: int
     base: str
     base_id: str
+    base_digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +67,15 @@ def list_images(base_url: str | None = None) -> list[SandboxImage]:
 
 
 def _described(tag: str, attrs: Mapping[str, object]) -> SandboxImage:
-    config = attrs.get("Config")
-    labels = (config.get("Labels") if isinstance(config, dict) else None) or {}
+    labels = labels_of(attrs)
     return SandboxImage(
         tag=tag,
         image_id=str(attrs["Id"]),
         created=str(attrs["Created"])[:19],
         size_bytes=int(str(attrs["Size"])),
-        base=str(labels.get(LABEL_BASE, "")),
-        base_id=str(labels.get(LABEL_BASE_ID, "")),
+        base=labels.get(LABEL_BASE, ""),
+        base_id=labels.get(LABEL_BASE_ID, ""),
+        base_digest=labels.get(LABEL_BASE_DIGEST, ""),
     )
 
 
@@ -80,22 +88,14 @@ def update_image(source: ImageSource, say: Say, base_url: str | None = None) -> 
     client = connect(base_url)
     try:
         with translated_errors():
+            replaced = [image.id for image in client.images.list(name=source.tag)]
             before = _packages(client, source.tag)
-            _pull(client, source.base, say)
-            build_image(client, source, say)
+            build_image(client, source, newest_base(client, source.base, say), say)
             after = _packages(client, source.tag)
-            return Update(tag=source.tag, changed=_changes(before, after), removed=_prune(client, source.tag))
+            removed = _prune(client, source.tag, replaced)
+            return Update(tag=source.tag, changed=_changes(before, after), removed=removed)
     finally:
         client.close()
-
-
-def _pull(client: docker.DockerClient, base: str, say: Say) -> None:
-    if base == STANDIN_BASE:
-        return
-    try:
-        client.images.pull(base)
-    except (APIError, ImageNotFound) as error:
-        say(f"base image: {base} cannot be pulled ({str(error)[:120]}); the one that is here stays")
 
 
 def _packages(client: docker.DockerClient, tag: str) -> set[str]:
@@ -115,17 +115,17 @@ def _changes(before: set[str], after: set[str]) -> tuple[str, ...]:
     return tuple(f"{name} {gone.get(name, '-')} -> {come.get(name, '-')}" for name in sorted(gone.keys() | come.keys()))
 
 
-def _prune(client: docker.DockerClient, keep: str) -> tuple[str, ...]:
+def _prune(client: docker.DockerClient, keep: str, replaced: list[str]) -> tuple[str, ...]:
+    """Remove the other tags, and what had this one until now, as far as no container uses them."""
+    kept = client.images.get(keep).id
+    tags = [tag for image in client.images.list(name=REPOSITORY) for tag in image.tags if tag != keep]
     removed = []
-    for image in client.images.list(name=REPOSITORY):
-        for tag in image.tags:
-            if tag == keep:
-                continue
-            try:
-                client.images.remove(tag)
-                removed.append(tag)
-            except APIError:  # a container still uses it
-                continue
+    for reference in (*tags, *(image_id for image_id in replaced if image_id != kept)):
+        try:
+            client.images.remove(reference)
+            removed.append(reference)
+        except (APIError, ImageNotFound):  # a container still uses it, or it went with its last tag
+            continue
     return tuple(removed)
 
 

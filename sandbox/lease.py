@@ -27,6 +27,8 @@ class Entry:
     record: Record
     # one holder at a time: a turn, a reset or the reaper, so that nothing is removed while it is used
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_read: bool = True
+    """Whether the record is the one that is kept; it is read under the lock, since the reaper may be forgetting it."""
     sandbox: Sandbox | None = None
     network: Network | None = None
     """What the sandbox was told that it may reach; None: nobody knows, an earlier process told it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import structlog
 
-from sandbox.contract import Engine
+from sandbox.contract import Engine, Meter
 from sandbox.egress import Network
 from sandbox.errors import BlobsUnavailable, EngineUnavailable, SandboxError, SandboxSilent
 from sandbox.lease import Arrival, Entry
@@ -47,7 +48,7 @@ class Openings:
         self._now = now
         self._live: dict[str, Sandbox] = {}
         self._starting = 0
-        self._adopted: set[str] = set()  # of an earlier process, not attached to yet
+        self._adopted: dict[str, int] = {}  # of an earlier process, not attached to yet, with the memory of each
         self._leaving = False
         self.removed: Callable[[], None] = lambda: None
         """Told whenever a container is gone."""
@@ -57,14 +58,17 @@ class Openings:
         """How many containers there are or are being made for keys."""
         return len(self._live) + self._starting + len(self._adopted)
 
-    def adopt(self, container_id: str) -> None:
-        """Count a container that an earlier process made for a key."""
-        self._adopted.add(container_id)
+    async def adopt(self, container_id: str) -> None:
+        """Count a container that an earlier process made for a key, with what the engine says that it uses."""
+        self._adopted[container_id] = NEW_MEMORY
+        if isinstance(self._engine, Meter):
+            with contextlib.suppress(SandboxError):
+                self._adopted[container_id] = (await self._engine.usage(container_id))[0] or NEW_MEMORY
 
     def memory_bytes(self) -> int:
         """What the live sandboxes were last measured to use."""
         measured = sum(sandbox.memory_bytes or NEW_MEMORY for sandbox in self._live.values())
-        return measured + len(self._adopted) * NEW_MEMORY
+        return measured + sum(self._adopted.values())
 
     def leave_running(self) -> None:
         """From now on what runs goes on although its reader leaves."""
@@ -123,7 +127,7 @@ class Openings:
         log.info("sandbox.attached", key=record.key, epoch=record.epoch)
         entry.sandbox = self._live[sandbox.container_id] = sandbox
         entry.network = None
-        self._adopted.discard(sandbox.container_id)
+        sandbox.memory_bytes = self._adopted.pop(sandbox.container_id, NEW_MEMORY)
         return True
 
     async def _make(self, limits: Limits) -> Sandbox:
@@ -185,7 +189,7 @@ class Openings:
             entry.sandbox = None
         elif entry.record.container_id:
             await self._engine.remove(entry.record.container_id)
-            self._adopted.discard(entry.record.container_id)
+            self._adopted.pop(entry.record.container_id, None)
         entry.record = replace(entry.record, container_id="")
         self.removed()
 

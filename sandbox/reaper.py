@@ -208,13 +208,23 @@ class Reaper:
                 await self._forget(record, "Newer threads needed the space for saved variables and files.")
 
     async def _forget(self, record: Record, notice: str) -> None:
-        entry = self._entries.get(record.key)
-        if entry is not None:
+        key = record.key
+        if key in self._entries:
             return  # in use, or so lately that it is saved again soon
+        # who comes for it meanwhile waits, and then reads the record anew
+        entry = self._entries[key] = Entry(record)
         try:
-            await self._snapshots.delete(record.snapshot)
-            await self._records.put(replace(record, snapshot="", snapshot_bytes=0, notice=notice))
+            async with entry.lock:
+                await self._forget_held(record, notice)
         except Exception:
-            log.exception("sandbox.forget_failed", key=record.key)
-        else:
-            log.info("sandbox.forgotten", key=record.key)
+            log.exception("sandbox.forget_failed", key=key)
+        finally:
+            self._entries.pop(key, None)
+
+    async def _forget_held(self, record: Record, notice: str) -> None:
+        now = await self._records.get(record.key)
+        if now is None or now.snapshot != record.snapshot or now.saved_at != record.saved_at:
+            return  # used and saved again since we looked
+        await self._snapshots.delete(record.snapshot)
+        await self._records.put(replace(now, snapshot="", snapshot_bytes=0, notice=notice))
+        log.info("sandbox.forgotten", key=record.key)

@@ -105,18 +105,20 @@ class SandboxService:
 
     async def _adopt(self) -> None:
         there = {container.container_id: container for container in await self._engine.containers()}
+        adopted: list[str] = []
         for record in await self._records.all():
             if not record.container_id:
                 continue
             container = there.get(record.container_id)
             if container is not None and container.state in ("running", "paused"):
                 del there[record.container_id]
-                self.openings.adopt(record.container_id)
+                adopted.append(record.container_id)
                 if self._settings.on_exit == "leave":  # else it is another's, who will see to it
                     # as if used just now: what ran when its host died may still run
                     self._entries[record.key] = Entry(record, idle_since=self._clock())
             else:
                 await self._records.put(replace(record, container_id="", notice=record.notice or GONE))
+        await asyncio.gather(*(self.openings.adopt(container_id) for container_id in adopted))
         for container in there.values():
             log.info("sandbox.orphan_removed", sandbox=container.sandbox_id)
             await self._engine.remove(container.container_id)
@@ -158,14 +160,13 @@ class SandboxService:
     ) -> AsyncIterator[Lease]:
         """Hold a key's sandbox; a second holder of the same key waits for the first."""
         while True:
-            entry = self._entries.get(key)
-            if entry is None:
-                record = await self._records.get(key)
-                entry = self._entries.setdefault(key, Entry(record or Record(key=key, owner=owner)))
+            entry = self._entries.setdefault(key, Entry(Record(key=key, owner=owner), is_read=False))
             try:
                 async with entry.lock:
                     if self._entries.get(key) is not entry:
                         continue  # the reaper dropped it while we waited: another may hold its successor
+                    if not entry.is_read:
+                        entry.record, entry.is_read = await self._records.get(key) or entry.record, True
                     try:
                         yield Lease(self, entry, limits or self._limits, network or self._network)
                     finally:

@@ -16,6 +16,8 @@ from sandbox.limits import MIB, Limits
 
 UID = 65532
 WORKSPACE = "/workspace"
+GVISOR = ("runsc", "gvisor")  # what a runtime that is gVisor is called, in part
+GVISOR_TASKS = 16  # of the host, for each process that it runs
 
 
 @cache
@@ -43,7 +45,7 @@ def container_spec(image_id: str, sandbox_id: str, instance: str, limits: Limits
         "AttachStderr": False,
         "NetworkDisabled": True,
         "StopSignal": "SIGKILL",
-        "HostConfig": _host_config(limits),
+        "HostConfig": _host_config(limits, tasks_of_a_process(runtime)),
     }
     if runtime:
         body["HostConfig"]["Runtime"] = runtime
@@ -52,7 +54,15 @@ def container_spec(image_id: str, sandbox_id: str, instance: str, limits: Limits
     return {**body, "Labels": labels}
 
 
-def _host_config(limits: Limits) -> dict[str, Any]:
+def tasks_of_a_process(runtime: str) -> int:
+    """How many of the host's processes and threads one of a sandbox may take.
+
+    gVisor keeps its own beside those that it runs, and one too many ends the sandbox: a few shell commands did so.
+    """
+    return GVISOR_TASKS if any(name in runtime for name in GVISOR) else 1
+
+
+def _host_config(limits: Limits, tasks: int) -> dict[str, Any]:
     memory = limits.memory_mib * MIB
     return {
         "NetworkMode": "none",
@@ -64,7 +74,7 @@ def _host_config(limits: Limits) -> dict[str, Any]:
         "MemorySwap": memory,
         "NanoCpus": int(limits.cpus * 1e9),
         "CpuShares": 128,
-        "PidsLimit": limits.pids,
+        "PidsLimit": limits.pids * tasks,
         "OomScoreAdj": 500,
         "ShmSize": limits.shm_mib * MIB,
         "Ulimits": [

@@ -15,6 +15,7 @@ import pytest
 from sandbox.engine import DockerEngine, connect
 from sandbox.errors import SandboxError
 from sandbox.image_build import ImageSource, ensure_image
+from tests.doubles.gvisor import GvisorEngine
 from tests.doubles.process_engine import ProcessEngine
 
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # loopback servers are reached directly
@@ -38,6 +39,21 @@ def image() -> str:
     except SandboxError as error:
         missing("the Docker Engine", error)
         raise
+
+
+@pytest.fixture(scope="session")
+def gvisor(image: str) -> Iterator[GvisorEngine]:
+    """A second engine, whose containers gVisor runs."""
+    folder = Path(tempfile.mkdtemp(prefix="tb-gvisor-"))  # short: its socket's path has 108 bytes
+    try:
+        engine = GvisorEngine.start(folder, image)
+    except RuntimeError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        missing("gVisor", error)
+        raise
+    yield engine
+    engine.own.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

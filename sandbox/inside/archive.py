@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from .files import Refused, Workspace
+from .files import READ_FLAGS, Refused, Workspace, open_folder
 from .frames import MAX_PAYLOAD
 
 MAX_HEADER = 16 * 1024  # bytes of one record's JSON
@@ -50,7 +50,7 @@ class Packer:
 
     def chunks(self) -> Iterator[bytes]:
         """The records of everything, the installed packages last."""
-        root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = open_folder(self._root)
         try:
             for name in sorted(os.listdir(root), key=lambda name: (name == LAST, name)):
                 if name not in SKIPPED:
@@ -82,7 +82,7 @@ class Packer:
             self.left_out.add(path, f"deeper than {MAX_DEPTH} folders")
             return
         yield record({"k": "dir", "p": path, "m": info.st_mode & 0o777})
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        inner = open_folder(name, folder)
         try:
             for entry in sorted(os.listdir(inner)):
                 if entry not in SKIPPED:
@@ -91,8 +91,7 @@ class Packer:
             os.close(inner)
 
     def _file(self, folder: int, name: str, path: str, info: os.stat_result) -> Iterator[bytes]:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(name, flags, dir_fd=folder)
+        fd = os.open(name, READ_FLAGS, dir_fd=folder)
         try:
             size = info.st_size
             yield record({"k": "file", "p": path, "s": size, "m": info.st_mode & 0o777, "t": info.st_mtime_ns})
@@ -195,10 +194,10 @@ class Unpacker:
             os.close(folder)
 
     def _folder(self, names: list[str]) -> int:
-        fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = open_folder(self._root)
         for name in names:
             try:
-                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                inner = open_folder(name, fd)
             finally:
                 os.close(fd)
             fd = inner

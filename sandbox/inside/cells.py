@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import subprocess
@@ -124,8 +125,7 @@ class Cells:
             self._finish({"status": "error", "exit_code": 126, "error": error("SandboxFull", str(failed))})
             return
         if run.language == "python":
-            self.keeper.kernel.run(run.stream, code, output)
-            output.given()
+            self.keeper.kernel.run(run.stream, code, output.give())
         else:
             self._start_command(run, code, output)
 
@@ -134,7 +134,8 @@ class Cells:
             try:
                 self._shell = start_shell(code.decode("utf-8", "replace"), output, self._files.root)
             finally:
-                output.given()
+                for fd in output.give():
+                    os.close(fd)
             run.pid = self._shell.pid
         except BlockingIOError:  # no process left to have: whoever took them all goes
             self._output = None

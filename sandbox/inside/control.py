@@ -16,8 +16,6 @@ from .threads import CellThreads
 
 MAX_DISPLAY_BYTES = 8 * 1024 * 1024  # one mime body
 MAX_DISPLAYS = 30  # of one cell
-RESERVED_FDS = 4  # kept back from cells: two pipes, twice for a moment
-LOWEST_FD = 10  # of descriptors that are none of the cell's business
 RICH = ("image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain")
 
 
@@ -29,7 +27,7 @@ class Control:
         self._decoder = Decoder()
         self.writing = threading.RLock()  # a cell's threads display too: frames must not be mixed
         self._fds: list[int] = []
-        self._reserved: list[int] = []
+        self._reserved: list[int] = []  # kept back from cells, so that the next one's pipes can be received
         self.stream = 0
         self.displays = 0
         self.threads = CellThreads(lambda: self.stream)
@@ -49,7 +47,7 @@ class Control:
     def _frames(self) -> Iterator[Frame]:
         while True:
             self._release()
-            data, fds, _, _ = socket.recv_fds(self._socket, 1 << 16, 2)
+            data, fds, _, _ = socket.recv_fds(self._socket, 1 << 16, 2, socket.MSG_CMSG_CLOEXEC)
             self._fds += fds
             if not data:
                 return
@@ -59,25 +57,16 @@ class Control:
         """Make the pipes that came with a cell its output, whatever an earlier one did to its own."""
         fds, self._fds = self._fds, []
         # first away from 1 and 2, which they are given when a cell has closed those
-        moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOWEST_FD) for fd in fds]
-        for fd in fds:
+        moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) if fd < 3 else fd for fd in fds]
+        for fd in set(fds) - set(moved):
             os.close(fd)
         for target, fd in zip((1, 2), moved, strict=False):
             os.dup2(fd, target)
-            os.close(fd)
-        self._reserve()
+        self._reserved += moved
         if sys.stdout is None or sys.stdout.closed:
             sys.stdout = self.threads.text(1)
         if sys.stderr is None or sys.stderr.closed:
             sys.stderr = self.threads.text(2)
-
-    def _reserve(self) -> None:
-        """Keep descriptors back from the cell, so that the next one's pipes can be received."""
-        try:
-            while len(self._reserved) < RESERVED_FDS:
-                self._reserved.append(fcntl.fcntl(self._socket.fileno(), fcntl.F_DUPFD_CLOEXEC, LOWEST_FD))
-        except OSError:
-            return  # a thread of an earlier cell has them all
 
     def _release(self) -> None:
         while self._reserved:

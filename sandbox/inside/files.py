@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -12,8 +13,7 @@ MAX_ENTRIES = 5000  # entries looked at in one scan
 MAX_SECONDS = 0.05  # time one scan may take
 MAX_DEPTH = 10  # folders below the workspace
 MAX_LISTED = 200  # files named in one outcome
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DIR_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Refused(Exception):
@@ -70,7 +70,7 @@ class Workspace:
         *folders, name = _parts(path)
         folder = self._folder(folders, create=False)
         try:
-            fd = os.open(name, _READ_FLAGS, dir_fd=folder)
+            fd = os.open(name, READ_FLAGS, dir_fd=folder)
         except OSError as error:
             raise Refused(f"{path}: {error.strerror}") from error
         finally:
@@ -89,7 +89,7 @@ class Workspace:
         return Upload(self._folder(folders, create=True), name)
 
     def _folder(self, names: list[str], *, create: bool) -> int:
-        fd = os.open(self.root, _DIR_FLAGS)
+        fd = open_folder(self.root)
         for name in names:
             try:
                 if create:
@@ -97,7 +97,7 @@ class Workspace:
                         os.mkdir(name, 0o755, dir_fd=fd)
                     except FileExistsError:
                         pass
-                inner = os.open(name, _DIR_FLAGS, dir_fd=fd)
+                inner = open_folder(name, fd)
             except OSError as error:
                 raise Refused(f"{name}: {error.strerror}") from error
             finally:
@@ -146,6 +146,16 @@ class Upload:
                 pass  # the user's code took it
         os.close(self._folder)
         return self.error
+
+
+def open_folder(name: str, folder: int | None = None) -> int:
+    """A descriptor of a folder that is no link. Raises OSError."""
+    # not O_DIRECTORY: with it gVisor follows a link although O_NOFOLLOW is there too
+    fd = os.open(name, READ_FLAGS, dir_fd=folder)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
 
 
 def _parts(path: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import signal
 import struct
 import sys
@@ -20,8 +21,9 @@ from typing import Any
 
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
+from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
-from traitlets import Type
+from traitlets import Instance, Type
 from traitlets.config import Config
 
 from .control import Control
@@ -56,11 +58,28 @@ class ResultHook(DisplayHook):  # type: ignore[misc]
         """Nothing to end: each value is complete."""
 
 
+class Transformers(TransformerManager):  # type: ignore[misc]
+    """IPython's words beyond Python (magics, !commands, help?), sought only in cells that could have one."""
+
+    _OF_IPYTHON = re.compile(r"[!?%]|^\s*[,;/]", re.MULTILINE)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = list(self.token_transformers)
+
+    def do_token_transforms(self, lines: list[str]) -> list[str]:
+        """As IPython does it, which takes the cell apart into tokens and costs more than running a short one."""
+        if self.token_transformers == self._known and not any(map(self._OF_IPYTHON.search, lines)):
+            return lines
+        return list(super().do_token_transforms(lines))
+
+
 class Shell(InteractiveShell):  # type: ignore[misc]
     """IPython with tracebacks on standard error and no words about SystemExit."""
 
     displayhook_class = Type(ResultHook)
     display_pub_class = Type(Publisher)
+    input_transformer_manager = Instance(Transformers, ())
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Any
 
 from .frames import COST, HEADER_SIZE, MAX_PAYLOAD, Decoder, Frame, Kind, chunks, encode
 
+READ_BYTES = 1 << 16  # what a pipe holds; a larger buffer is mapped and unmapped at each read
 KEEP_BYTES = 8 * 1024 * 1024  # unacknowledged output; past it downloads and tunnels wait
 
 BATCH_FRAMES = 16  # joined into one write, so that a result and its end travel together
@@ -52,7 +53,7 @@ class HostLink:
     def read(self) -> list[Frame]:
         """Frames of the host that is attached now. Raises HostGone at end of file."""
         try:
-            data = os.read(self.read_fd, 1 << 18)
+            data = os.read(self.read_fd, READ_BYTES)
         except BlockingIOError:
             return []
         if not data:

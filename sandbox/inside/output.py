@@ -25,10 +25,9 @@ class Output:
             os.set_blocking(fd, False)
             selector.register(fd, selectors.EVENT_READ, on_ready)
 
-    def given(self) -> None:
-        """The writing ends are others' now: without them we see when the last has gone."""
-        os.close(self.stdout_in)
-        os.close(self.stderr_in)
+    def give(self) -> list[int]:
+        """The writing ends, which are the caller's to close: without them we see when the last has gone."""
+        return [self.stdout_in, self.stderr_in]
 
     def read(self) -> list[tuple[Kind, bytes]]:
         """What each pipe has, once."""

@@ -15,7 +15,7 @@ from collections import deque
 from pathlib import Path
 
 from .frames import Decoder, Frame, Kind, chunks, encode
-from .output import Output
+from .output import READ_BYTES, Output
 
 _ROOT = str(Path(__file__).resolve().parents[len(__package__.split("."))])
 _START = (
@@ -77,13 +77,8 @@ class Kernel:
         """Whether code waits for the socket to take it."""
         return len(self._sending) > 0
 
-    def run(self, stream: int, code: bytes, output: Output) -> None:
-        """Give the kernel a cell, and where it prints."""
-        fds: list[int] = []
-        try:
-            fds += [os.dup(output.stdout_in), os.dup(output.stderr_in)]
-        except OSError:
-            pass  # no descriptor left: the cell runs, and what it prints goes nowhere
+    def run(self, stream: int, code: bytes, fds: list[int]) -> None:
+        """Give the kernel a cell, and where it prints; the descriptors are ours from now on."""
         frames = [encode(Kind.DATA, stream, chunk) for chunk in chunks(code)]
         self._sending.append((memoryview(b"".join([*frames, encode(Kind.END, stream)])), fds))
         self.flush()
@@ -127,7 +122,7 @@ class Kernel:
     def frames(self) -> list[Frame]:
         """What the kernel has sent. One that closed its end is of no use any more and is killed."""
         try:
-            data = self._socket.recv(1 << 18)
+            data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return []
         except OSError:

@@ -65,12 +65,14 @@ class Run:
         self.deadline = self.started + self.timeout
         self._ooms = cgroup.oom_kills()
         self._cpu, _ = cgroup.cpu_ms()
-        self.sample()
+        self.next_sample = self.started + SAMPLE_SECONDS
 
-    def sample(self) -> None:
+    def sample(self) -> int:
         """Look at the memory in use now."""
         self.next_sample = time.monotonic() + SAMPLE_SECONDS
-        self.peak = max(self.peak, cgroup.memory_bytes())
+        memory = cgroup.memory_bytes()
+        self.peak = max(self.peak, memory)
+        return memory
 
     def output(self, link: HostLink, kind: Kind, data: bytes) -> None:
         """Stream the head, keep the tail for the end and the whole in memory of its own, up to the caps."""
@@ -116,7 +118,7 @@ class Run:
         self._send_tail(link)
         ooms = cgroup.oom_kills() - self._ooms
         cpu, exact = cgroup.cpu_ms()
-        self.sample()
+        memory = self.sample()
         status = "oom" if ooms > 0 else (self.reason or result["status"])
         return {
             **result,
@@ -126,7 +128,7 @@ class Run:
             "cpu_ms": cpu - self._cpu,
             "cpu_exact": exact,
             "peak_bytes": self.peak,
-            "memory": cgroup.memory_bytes(),
+            "memory": memory,
             "printed": self.printed,
             "whole": self.whole_fd >= 0,
             "files": files,

@@ -8,23 +8,51 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from sandbox import Engine
+from sandbox import Engine, Limits, Sandbox
 from sandbox.engine import DockerEngine
+from tests.contracts.runs import run
 from tests.doubles.process_engine import ProcessEngine, execute, fork
 
+CONTAINERS = [pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "gvisor")]
 
-@pytest_asyncio.fixture(
-    params=["process", pytest.param("docker", marks=pytest.mark.docker)], scope="module", loop_scope="module"
-)
+
+@pytest_asyncio.fixture(params=["process", *CONTAINERS], scope="module", loop_scope="module")
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     """A module that leaves a container behind fails. `process`: forked from a template, see test_start."""
-    if request.param == "docker":
-        image = request.getfixturevalue("image")
-        docker_engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
-        yield docker_engine
-        assert await docker_engine.containers() == []
-        await docker_engine.aclose()
+    if request.param in ("process", "executed"):
+        process_engine = ProcessEngine(execute if request.param == "executed" else fork)
+        yield process_engine
+        await process_engine.aclose()
         return
-    process_engine = ProcessEngine(execute if request.param == "executed" else fork)
-    yield process_engine
-    await process_engine.aclose()
+    if request.param == "gvisor":
+        engine = request.getfixturevalue("gvisor").connect("test")
+    else:
+        engine = DockerEngine(image=request.getfixturevalue("image"), instance=f"test-{os.urandom(4).hex()}")
+    yield engine
+    assert await engine.containers() == []
+    await engine.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(engine: Engine) -> AsyncIterator[list[Sandbox]]:
+    """The sandbox of the tests so far; empty once a test has lost it."""
+    sandboxes: list[Sandbox] = []
+    yield sandboxes
+    for sandbox in sandboxes:
+        await sandbox.remove()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sandbox(engine: Engine, shared: list[Sandbox]) -> AsyncIterator[Sandbox]:
+    """A live sandbox with an interpreter and an empty workspace."""
+    if not shared:
+        shared.append(
+            await Sandbox.start(
+                engine, f"contract-{os.urandom(4).hex()}", Limits(timeout_seconds=20, interrupt_seconds=0.5)
+            )
+        )
+    yield shared[0]
+    if shared[0].is_alive:
+        await run(shared[0], "rm -rf -- *", "bash")
+    else:
+        await shared.pop().remove()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import docker
 import pytest
 
 from tests.doubles.model_server import Fault, model_server, python
@@ -146,3 +147,14 @@ def test_the_data_folder_is_private(tmp_path: Path) -> None:
     run(tmp_path, "ask", "hello")
 
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_start_warns_of_the_bare_socket_of_an_engine_that_runs_as_root_and_goes_on(tmp_path: Path) -> None:
+    client = docker.from_env()
+    rootless = "rootless" in str(client.info()["SecurityOptions"])
+    client.close()
+
+    with threadbox(tmp_path) as bot:
+        said = bot.log.read_text()
+
+    assert rootless or "warning: The bot holds the socket of an engine that runs as root" in said

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
 from sandbox import Limits, Outcome, Output, RunEvent
@@ -26,6 +21,7 @@ from sandbox.reaper import LifeSettings
 from sandbox.records import MemoryRecords
 from sandbox.service import OnExit, SandboxService, ServiceSettings
 from tests.conftest import missing
+from tests.doubles.own_engine import OwnEngine
 
 pytestmark = [
     pytest.mark.docker,
@@ -33,60 +29,14 @@ pytestmark = [
 ]
 
 IMAGE = "threadbox-least:test"
-LEFT_OUT = ["./proc", "./sys", "./dev", "./usr/share", "./usr/local/lib/*", "./usr/lib/python3/dist-packages", "./usr/libexec", "*.a"]  # fmt: skip
+LEFT_OUT = ("./usr/local/lib/*", "./usr/lib/python3/dist-packages", "./usr/libexec")
 """No packages: an interpreter cannot start without IPython, the supervisor and bash can, and that suffices here."""
-UP_SECONDS = 30.0
-
-
-class OwnEngine:
-    """A second Docker Engine in a folder of its own, without a network."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"unix://{folder / 's'}"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        folder = self._folder
-        with (folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(
-                # in a network of its own: --bridge=none removes the docker0 that the machine's own engine needs
-                ["unshare", "--net", "dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid",
-                 "-H", self.url, "--bridge=none", "--iptables=false", "--ip6tables=false"],
-                stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
-        until = time.monotonic() + UP_SECONDS
-        while time.monotonic() < until and self._process.poll() is None:
-            ping = ["docker", "-H", self.url, "version"]
-            if subprocess.run(ping, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
-                return
-            time.sleep(0.1)
-        missing("a second Docker Engine", (folder / "log").read_text()[-500:])
-
-    def stop(self) -> None:
-        """As an operator stops it: the engine ends its containers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(UP_SECONDS)
-
-    def take(self, image: str) -> None:
-        """Import what the supervisor needs of an image of the other engine, with that image's settings."""
-        with contextlib.closing(docker.from_env()) as client:
-            config = client.images.get(image).attrs["Config"]
-        changes = [f"ENV {name}" for name in config["Env"]] + [f"WORKDIR {config['WorkingDir']}"]
-        changes.append("CMD [" + ", ".join(f'"{word}"' for word in config["Cmd"]) + "]")
-        pack = ["docker", "run", "--rm", "--network=none", "--user=0", "--entrypoint=tar", image, "-c", "-C", "/"]
-        with subprocess.Popen(
-            [*pack, *(f"--exclude={name}" for name in LEFT_OUT), "."], stdout=subprocess.PIPE
-        ) as packing:
-            load = ["docker", "-H", self.url, "import", *(f"--change={change}" for change in changes), "-", IMAGE]
-            subprocess.run(load, stdin=packing.stdout, check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    if os.getuid() != 0 or shutil.which("dockerd") is None:
-        missing("a second Docker Engine", "it needs root and dockerd")
+    if lacks := OwnEngine.lacks():
+        missing("a second Docker Engine", lacks)
     folder = Path(tempfile.mkdtemp(prefix="tb-engine-"))  # short: its socket's path has 108 bytes
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -96,8 +46,11 @@ def folder() -> Iterator[Path]:
 def with_image(folder: Path, image: str) -> Path:
     """A data root that has the image."""
     engine = OwnEngine(folder)
-    engine.start()
-    engine.take(image)
+    try:
+        engine.start()
+    except RuntimeError as error:
+        missing("a second Docker Engine", error)
+    engine.take(image, IMAGE, LEFT_OUT)
     engine.stop()
     return folder
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from sandbox.guard_create import GuardLimits
 from sandbox.guard_engine import DEFAULT_ENGINE, engine_address
 from sandbox.spec import container_spec
 from tests.doubles.guard import MISCONFIGURED, changed, guarding
+from tests.doubles.smuggling import request, said_to, smuggled
 
 # one loop for the module: the tests share a guard and two containers
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -228,69 +227,6 @@ def inspected(container_id: str) -> dict[str, Any]:
         client.close()
 
 
-async def said_to(guard: str, *parts: bytes) -> bytes:
-    """The answer to raw bytes, part after part."""
-    reader, writer = await asyncio.open_unix_connection(guard.removeprefix("unix://"))
-    answer = b""
-    with contextlib.suppress(ConnectionError):
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
-            while data := await reader.read(65536):
-                answer += data
-    writer.transport.abort()
-    return answer
-
-
-def request(line: str, *headers: str, body: bytes = b"") -> bytes:
-    return "\r\n".join([f"{line} HTTP/1.1", "Host: docker", *headers, "", ""]).encode() + body
-
-
-def smuggled(foreign: str, own: str, body: bytes) -> dict[str, list[bytes]]:
-    """Requests that would start or remove a container that is not ours, or make one that is not a sandbox."""
-    start = request(f"POST /containers/{foreign}/start", "Content-Length: 0")
-    create, length = "POST /containers/create?name=threadbox-0123abcd", f"Content-Length: {len(body)}"
-    privileged = body.replace(b'"Privileged": false', b'"Privileged": true')
-    chunked = f"{len(privileged):x}\r\n".encode() + privileged + b"\r\n0\r\n\r\n"
-    attach = request(f"POST /containers/{own}/attach?stream=1", "Connection: Upgrade", "Upgrade: tcp")
-    return {
-        "behind a refusal": [request("GET /events"), start],
-        "behind a refusal at once": [request("GET /events") + start],
-        "behind a call that passes": [request("GET /_ping") + start],
-        "behind an answer": [request("GET /_ping"), start],
-        "behind a body that is too short": [request("GET /_ping", "Content-Length: 0") + start],
-        "in a body": [request("GET /_ping", f"Content-Length: {len(start)}", body=start)],
-        "in an attach without upgrade": [request(f"POST /containers/{own}/attach?stream=1") + start],
-        "in an attach": [attach + start],
-        "two lengths": [request(create, length, "Content-Length: 5", body=privileged)],
-        "length and chunks": [request(create, length, "Transfer-Encoding: chunked", body=chunked)],
-        "chunks": [request(create, "Transfer-Encoding: chunked", body=chunked)],
-        "chunks in another case": [request(create, "transfer-encoding: Chunked", body=chunked)],
-        "chunks after a space": [request(create, length, "Transfer-Encoding : chunked", body=chunked)],
-        "chunks on a folded line": [request(create, "X: y", " Transfer-Encoding: chunked", length, body=chunked)],
-        "negative length": [request(create, "Content-Length: -1", body=privileged)],
-        "length with a sign": [request(create, f"Content-Length: +{len(body)}", body=privileged)],
-        "too long a body": [request(create, "Content-Length: 99999999", body=b" " * 200_000)],
-        "too long a head": [request("GET /_ping", "X: " + "x" * 100_000)],
-        "a line of its own": [request(f"POST /containers/{own}/start HTTP/1.1\r\nX: y\r\n\r\n{start.decode()}")],
-        "a bare carriage return": [request(f"GET /_ping\rPOST /containers/{foreign}/start")],
-        "an address of its own": [request(f"POST http://docker/containers/{foreign}/start")],
-        "dots": [request(f"POST /containers/{own}/../{foreign}/start")],
-        "dots in an image": [request(f"GET /images/x/../../containers/{foreign}/json")],
-        "encoded dots": [request(f"POST /containers/{own}/%2e%2e/{foreign}/start")],
-        "encoded slash": [request(f"POST /containers%2f{foreign}%2fstart")],
-        "encoded letter": [request(f"POST /containers/{own}/%73tart")],
-        "two slashes": [request(f"POST //containers/{foreign}/start")],
-        "old version": [request(f"POST /v1.23/containers/{own}/start", "Content-Length: 2", body=b"{}")],
-        "another method": [request("GET /_ping", "X-HTTP-Method-Override: POST", "Content-Length: 3", body=b"a=b")],
-        "a head of an older kind": [f"POST /containers/{foreign}/start\r\n\r\n".encode()],
-        "no HTTP": [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64],
-        "HTTP/2": [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
-    }
-
-
 async def test_nothing_is_smuggled_past_the_guard(
     guard: str, foreign: str, ours: Sandbox, image_id: str, guarded: docker.DockerClient
 ) -> None:
@@ -317,33 +253,9 @@ async def test_a_call_in_crooked_but_honest_words_is_put_straight(guard: str, ou
     assert f'{{"Id":"{ours.container_id}"'.encode() in answer
 
 
-async def test_the_command_serves_until_it_is_told_to_stop(image: str, tmp_path: Path) -> None:
-    listen = tmp_path / "run" / "engine.sock"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", "engine-guard",
-        env={**os.environ, "THREADBOX_GUARD_SOCKET": str(listen), "THREADBOX_IMAGE": image},
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    said = await process.stderr.readline()
-    client = await asyncio.to_thread(connect, f"unix://{listen}")
-    answers = client.ping()
-    client.close()
-    process.terminate()
-    rest = await process.stderr.read()
+async def test_an_engine_knows_whether_a_guard_stands_before_it(engine: DockerEngine, image: str) -> None:
+    bare = DockerEngine(image=image, instance="bare")
 
-    assert (await process.wait(), rest) == (0, b"")
-    assert answers
-    assert str(listen) in said.decode()
-    assert not listen.exists()
-
-
-async def test_a_guard_in_front_of_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bot.errors import ConfigurationError
-    from bot.guard import serve
-    from bot.settings import Settings
-
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
-
-    with pytest.raises(ConfigurationError, match="own socket"):
-        await serve(Settings(guard_socket=tmp_path / "engine.sock"), print)
+    assert not await engine.is_bare()
+    assert await bare.is_bare()
+    await bare.aclose()

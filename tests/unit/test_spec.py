@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from sandbox.guard_create import GuardLimits, Unlike, checked_spec
 from sandbox.limits import Limits
 from sandbox.spec import container_spec, seccomp_profile
 
@@ -31,3 +34,12 @@ def test_the_profile_allows_three_socket_families_each_by_a_rule_of_its_own() ->
 
     assert sorted(rule["args"][0]["value"] for rule in rules) == [1, 2, 10]
     assert all(len(rule["args"]) == 1 for rule in rules)
+
+
+def test_gvisor_gets_room_for_its_own_threads_and_is_checked_for_that() -> None:
+    spec = container_spec(f"sha256:{'0' * 64}", "abcd", "instance", Limits(pids=100), "runsc")
+
+    assert spec["HostConfig"]["PidsLimit"] == 1600
+    assert checked_spec(json.dumps(spec).encode(), "threadbox-abcd", GuardLimits(runtime="runsc")) == spec
+    with pytest.raises(Unlike, match="pids"):
+        checked_spec(json.dumps(spec).encode(), "threadbox-abcd", GuardLimits())
