@@ -63,10 +63,10 @@ async def test_an_interpreter_finds_itself_as_it_was_meant_to(sandbox: Sandbox, 
 
 
 async def test_no_descriptor_but_its_own_is_open_in_an_interpreter(sandbox: Sandbox) -> None:
-    """0 to 2, control, state, interrupt twice, four held back for the next cell, and that of the listed folder."""
+    """0 to 2, control, state, interrupt twice, two held back for the next cell, and that of the listed folder."""
     printed, _ = await run(sandbox, "import os\nprint(len(os.listdir('/proc/self/fd')))")
 
-    assert printed == "12\n"
+    assert printed == "10\n"
 
 
 async def test_an_interrupt_ends_a_cell_and_keeps_the_variables(sandbox: Sandbox) -> None:

@@ -118,7 +118,7 @@ class MeteredEngine(ProcessEngine):
     """An engine that knows what its containers use, but for those that are about to go."""
 
     async def usage(self, container_id: str) -> tuple[int, float]:
-        if container_id == next(iter(self._processes)):
+        if container_id == next(iter(self._supervisors)):
             raise SandboxGone
         return 700 * MIB, 1.0
 
