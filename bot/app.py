@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from bot.artifacts import BlobArtifacts
 from bot.cells import CellLimits
 from bot.clock import utc_now
 from bot.commands import Commands
+from bot.delivery import deliver_again
 from bot.errors import AlreadyRunning
 from bot.front import make_front
 from bot.intake import Intake, IntakeLimits
@@ -51,6 +52,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+SWEEP_SECONDS = 30.0
 NO_KEY = "none"  # a local model server wants a key in the header, any key
 
 
@@ -99,7 +101,7 @@ class App:
         database = await Database.open(settings.database)
         self._stack.push_async_callback(database.aclose)
         self._turns = SqlTurns(database, utc_now)
-        self._outbox = SqlOutbox(database)
+        self._outbox = SqlOutbox(database, utc_now)
         artifacts = BlobArtifacts(database, folder / "artifacts", utc_now, self._redactor)
         engine = make_engine(settings, instance=container_instance(folder))
         self._stack.push_async_callback(engine.aclose)
@@ -172,13 +174,26 @@ class App:
             group.create_task(agent.load(), name="agent-loading")
         if not self._durable:
             return
-        sweeper = group.create_task(self.parts.intake.sweep_forever(), name="sweeper")
-        self._stack.callback(sweeper.cancel)
+        for name, sweep in (
+            ("turns", self.parts.intake.sweep),
+            ("replies", lambda: deliver_again(self._outbox, platforms)),
+        ):
+            sweeper = group.create_task(_sweep_forever(sweep, name), name=f"sweeper-{name}")
+            self._stack.callback(sweeper.cancel)
 
     async def __aexit__(self, *error: object) -> None:
         """Close everything in reverse order; turns that run, and their cells, are left for the next start."""
         self._sandboxes.leave_running()
         await self._stack.aclose()
+
+
+async def _sweep_forever(sweep: Callable[[], Awaitable[int]], name: str) -> None:
+    while True:
+        try:
+            await sweep()
+        except Exception:  # a database that fails now may work in half a minute
+            log.exception("sweep.failed", of=name)
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 def make_agent(settings: Settings) -> Agent:

@@ -32,7 +32,7 @@ class BlobArtifacts:
         self._redactor = redactor
 
     async def save(self, turn_id: str | None, name: str, mime: str, data: bytes, *, key: str | None = None) -> Artifact:
-        """See bot.ports.Artifacts."""
+        """See bot.store_ports.Artifacts."""
         if turn_id is not None:  # what a person sent is theirs
             data = self._redactor.data(data)
         artifact_id = secrets.token_urlsafe(24) if key is None else _id_of(key, data)
@@ -45,7 +45,7 @@ class BlobArtifacts:
         return artifact
 
     async def load(self, artifact_id: str) -> tuple[Artifact, bytes]:
-        """See bot.ports.Artifacts."""
+        """See bot.store_ports.Artifacts."""
         if _ID.fullmatch(artifact_id) is None:
             raise LookupError(artifact_id)
         async with self._database.begin() as connection:
@@ -57,14 +57,14 @@ class BlobArtifacts:
         return Artifact(id=row.id, name=row.name, mime=row.mime, size=row.size), data
 
     async def shown_as(self, artifact_id: str) -> str | None:
-        """See bot.ports.Artifacts."""
+        """See bot.store_ports.Artifacts."""
         query = select(artifacts.c.platform_id).where(artifacts.c.id == artifact_id)
         async with self._database.begin() as connection:
             found: str | None = (await connection.execute(query)).scalar_one_or_none()
         return found
 
     async def show_as(self, artifact_id: str, platform_id: str) -> None:
-        """See bot.ports.Artifacts."""
+        """See bot.store_ports.Artifacts."""
         mine = artifacts.c.id == artifact_id
         async with self._database.begin() as connection:
             await connection.execute(update(artifacts).where(mine).values(platform_id=platform_id))

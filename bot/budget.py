@@ -61,6 +61,7 @@ class Budget:
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
         self._waiting: list[tuple[int, int, tuple[str, ...], asyncio.Future[None]]] = []
+        self._held: set[str] = set()
         self._number = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -70,9 +71,10 @@ class Budget:
         return min(0.0 if self._bucket(name).wait(now) > 0 else self._bucket(name).tokens for name in names)
 
     def take_now(self, *names: str) -> bool:
-        """Take a token from each, if all have one and nobody waits for any of them."""
-        wanted = set(names)
-        if any(wanted.intersection(theirs) for _, _, theirs, future in self._waiting if not future.done()):
+        """Take a token from each, if all have one and nobody waits for one of them."""
+        if self._waiting:
+            self._serve()
+        if self._held.intersection(names):
             return False
         return self._take(names, self._clock())
 
@@ -117,7 +119,7 @@ class Budget:
         return True
 
     def _serve(self) -> None:
-        """Let go whoever can; one that waits keeps its buckets from all who are less important."""
+        """Let go whoever can; one that waits keeps the buckets that it waits for from all who are less important."""
         now = self._clock()
         kept: list[tuple[int, int, tuple[str, ...], asyncio.Future[None]]] = []
         held: set[str] = set()
@@ -130,10 +132,11 @@ class Budget:
             if not held.intersection(names) and self._take(names, now):
                 future.set_result(None)
                 continue
-            held.update(names)
+            held.update(name for name in names if self._bucket(name).wait(now) > 0)
             kept.append(waiter)
             soonest = min(soonest, max(self._bucket(name).wait(now) for name in names))
         self._waiting = kept
+        self._held = held
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -12,8 +12,9 @@ from bot.arrival import arrival_words
 from bot.codec import cell_from_json
 from bot.errors import BudgetSpent
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json, Said
-from bot.ports import Artifacts, Emit, Steps, Turns
+from bot.ports import Emit, Steps
 from bot.stops import Stop
+from bot.store_ports import Artifacts, Turns
 from bot.text import OUTPUT_CHARS, cut_middle, file_name, printable, size_words, valid_text
 from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
 from sandbox.errors import FileRefused, SandboxGone

@@ -15,8 +15,9 @@ from bot.invocation import Invocation
 from bot.model import IncomingMessage, Person, ThreadKey
 from bot.options import Options, Scope
 from bot.policy import Deed, may_do
-from bot.ports import Choices, Clock, People, Waiting
+from bot.ports import Clock
 from bot.stops import Stops
+from bot.store_ports import Choices, People, Waiting
 from bot.text import NOTHING_RUNS, printable
 from bot.views import Field, LiveSandbox, Usage
 from sandbox.lease import Entry
@@ -101,13 +102,22 @@ class Commands:
             case _:
                 return HELP
 
-    async def stop(self, key: ThreadKey, person: Person | None = None, *, before: datetime | None = None) -> str:
-        """See bot.ports.Commands. What was asked after `before` is not meant."""
+    async def stop(
+        self,
+        key: ThreadKey,
+        person: Person | None = None,
+        *,
+        before: datetime | None = None,
+        turn_id: str | None = None,
+    ) -> str:
+        """See bot.ports.Commands."""
         if not key.thread:
             return await self._stop_here(key, person)
         await self.check("stop", key, person)
-        if self._stops.stop(key, before):
+        if self._stops.stop(key, before, turn_id):
             return "Stopping."
+        if turn_id is not None or self._stops.was_stopped(key):
+            return NOTHING_RUNS
         first = await self._waiting.first(key)
         if first is not None and (before is None or first.message.sent_at <= before):
             await self._waiting.withdraw(first.id)

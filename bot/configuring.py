@@ -10,7 +10,7 @@ from bot.invocation import Invocation
 from bot.model import Person, ThreadKey
 from bot.options import SCOPES, Effective, Options, Scope, Stored, words_of
 from bot.policy import may_set
-from bot.ports import Choices, People
+from bot.store_ports import Choices, People
 from bot.views import Field
 
 NO_THREAD = "Say this in a thread of mine: mention me there with the same words."

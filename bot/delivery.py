@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Mapping
 
 import structlog
 
 from bot.model import Reply, ThreadKey
-from bot.ports import Outbox, Platform
+from bot.ports import Platform
 from bot.secrets import Redactor
+from bot.store_ports import Outbox
 
 log = structlog.get_logger()
 
-TRIES = 5
+TRIES = 5  # for what still grows
+FINAL_SECONDS = 300.0  # a platform may be away for so long until an answer is left for the sweep
+LONGEST_RETRY_SECONDS = 20.0
+AGAIN_MOST = 20  # in one sweep
 LINGER_SECONDS = 0.05
 FIRST_RETRY_SECONDS = 0.2  # doubled each time
 
@@ -36,6 +41,8 @@ class TurnDelivery:
         self._ids: dict[int, str | None] = {}
         self._wake = asyncio.Event()
         self._closed = False
+        self.undelivered = False
+        """Whether a final reply could not be posted: the sweep will try again."""
 
     async def recall(self, turn_id: str) -> None:
         """Read what an earlier life of this turn had posted."""
@@ -88,7 +95,8 @@ class TurnDelivery:
         known = reply.part in self._ids
         written = known and not reply.final
         message_id = self._ids.get(reply.part)
-        for attempt in range(TRIES):
+        until = asyncio.get_running_loop().time() + FINAL_SECONDS
+        for attempt in itertools.count():
             try:
                 if not written:
                     await self._outbox.write(reply)
@@ -106,7 +114,10 @@ class TurnDelivery:
             except Exception:
                 log.exception("delivery.failed", reply=reply.key, attempt=attempt)
                 known = True
-                await asyncio.sleep(FIRST_RETRY_SECONDS * 2**attempt)
+                if attempt + 1 >= TRIES and not (reply.final and asyncio.get_running_loop().time() < until):
+                    self.undelivered |= reply.final
+                    break
+                await asyncio.sleep(min(FIRST_RETRY_SECONDS * 2**attempt, LONGEST_RETRY_SECONDS))
         self._ids[reply.part] = message_id
         self._sent[reply.part] = reply
 
@@ -129,3 +140,20 @@ async def delivering(
             yield delivery
         finally:
             delivery.close()
+
+
+async def deliver_again(outbox: Outbox, platforms: Mapping[str, Platform]) -> int:
+    """Post the final replies of ended turns that could not be posted then; how many were."""
+    posted = 0
+    for key, reply in await outbox.undelivered(AGAIN_MOST):
+        platform = platforms.get(key.platform)
+        if platform is None:
+            continue
+        try:
+            message_id = await platform.find(key, reply) or await platform.publish(key, reply)
+        except Exception:  # one thread that is gone must not keep the others waiting
+            log.exception("delivery.failed_again", reply=reply.key)
+            continue
+        await outbox.posted(reply, message_id)
+        posted += 1
+    return posted

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-
-import structlog
 
 from bot.commands import Commands
 from bot.errors import Refused
@@ -13,13 +10,11 @@ from bot.model import IncomingMessage, Person, Receipt, ThreadKey, Turn
 from bot.options import Effective, Options
 from bot.order import ThreadOrder
 from bot.policy import may_ask, may_do
-from bot.ports import Choices, Clock, Inbox, People, Platform, TurnQueue, Waiting
+from bot.ports import Clock, Platform, TurnQueue
 from bot.stops import Stops
+from bot.store_ports import Choices, Inbox, People, Waiting
 from bot.text import size_words
 
-log = structlog.get_logger()
-
-SWEEP_SECONDS = 30.0
 MAX_ATTACHMENTS = 10
 
 
@@ -184,12 +179,3 @@ class Intake:
         for turn in turns:
             await self._queue.enqueue(turn.id, turn.thread_id)
         return len(turns)
-
-    async def sweep_forever(self) -> None:
-        """Sweep now and then."""
-        while True:
-            try:
-                await self.sweep()
-            except Exception:  # a database that fails now may work in half a minute
-                log.exception("intake.sweep_failed")
-            await asyncio.sleep(SWEEP_SECONDS)

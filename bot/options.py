@@ -103,11 +103,11 @@ def words_of(value: Any) -> str:
 
 def _all(ranges: Ranges) -> list[Option]:
     return [
-        _choice("model", "which model answers", ranges.models),
+        _choice("model", "which model answers", ranges.models, in_thread=False),
         Option(name="prompt", says="what the agent is told beside its task", parse=_prompt),
         _number("timeout", "seconds that one piece of code may take", 1, ranges.most_timeout),
         _number("cpu_seconds", "seconds of processor time for one request", 1, ranges.most_cpu_seconds),
-        _choice("network", "what code may reach", ranges.networks),
+        _choice("network", "what code may reach", ranges.networks, in_thread=False),
         _choice("followups", "which messages of a thread I answer", ("all", "mention")),
         _choice("show_code", "whether the code is shown with its output", ("on", "off")),
         _choice("stop_by", "who may stop a run", ("anyone", "requester"), in_thread=False),
@@ -134,7 +134,10 @@ def _choice(name: str, says: str, choices: tuple[str, ...], *, in_thread: bool =
 
 def _number(name: str, says: str, least: float, most: float) -> Option:
     return Option(
-        name=name, says=f"{says} ({least:g} to {most:g})", parse=lambda words: _parsed(name, words, least, most)
+        name=name,
+        says=f"{says} ({least:g} to {most:g})",
+        parse=lambda words: _parsed(name, words, least, most),
+        in_thread=False,
     )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bot.model import ThreadKey
+
+STOPPED_KEPT = 1_000
+JUST_NOW_SECONDS = 5.0
 
 
 class Stop:
@@ -35,29 +39,50 @@ class Stop:
         await self._event.wait()
 
 
+class _Running(NamedTuple):
+    stop: Stop
+    asked_at: datetime
+    turn_id: str
+    since: float
+
+
 class Stops:
     """One Stop a running turn, by thread."""
 
     def __init__(self) -> None:
-        self._running: dict[ThreadKey, tuple[Stop, datetime, float]] = {}
+        self._running: dict[ThreadKey, _Running] = {}
+        self._stopped: OrderedDict[ThreadKey, float] = OrderedDict()
 
     @contextlib.contextmanager
-    def running(self, key: ThreadKey, asked_at: datetime) -> Iterator[Stop]:
+    def running(self, key: ThreadKey, asked_at: datetime, turn_id: str) -> Iterator[Stop]:
         """The Stop of a turn, for as long as it runs; `asked_at` is when its message was sent."""
         stop = Stop()
-        self._running[key] = (stop, asked_at, time.monotonic())
+        self._running[key] = _Running(stop, asked_at, turn_id, time.monotonic())
         try:
             yield stop
         finally:
             self._running.pop(key, None)
 
-    def stop(self, key: ThreadKey, before: datetime | None = None) -> bool:
-        """Ask the turn of a thread to end; whether there was one. A turn that was asked for later goes on."""
-        stop, asked_at, _ = self._running.get(key, (None, None, 0.0))
-        if stop is None or (before is not None and asked_at is not None and asked_at > before):
+    def stop(self, key: ThreadKey, before: datetime | None = None, turn_id: str | None = None) -> bool:
+        """Ask the turn of a thread to end; whether there was one.
+
+        A turn that was asked for later goes on, and so does any but `turn_id` where that is named.
+        """
+        running = self._running.get(key)
+        if running is None or (before is not None and running.asked_at > before):
             return False
-        stop.set()
+        if turn_id is not None and running.turn_id != turn_id:
+            return False
+        running.stop.set()
+        self._stopped[key] = time.monotonic()
+        self._stopped.move_to_end(key)
+        while len(self._stopped) > STOPPED_KEPT:
+            self._stopped.popitem(last=False)
         return True
+
+    def was_stopped(self, key: ThreadKey) -> bool:
+        """Whether somebody stopped a turn here just now: who says it twice means that one."""
+        return time.monotonic() - self._stopped.get(key, float("-inf")) < JUST_NOW_SECONDS
 
     def in_channel(self, place: ThreadKey) -> list[ThreadKey]:
         """The threads of a channel where a turn runs."""
@@ -67,7 +92,7 @@ class Stops:
     def since(self, key: ThreadKey) -> timedelta | None:
         """How long the turn of a thread has run."""
         found = self._running.get(key)
-        return timedelta(seconds=time.monotonic() - found[2]) if found is not None else None
+        return timedelta(seconds=time.monotonic() - found.since) if found is not None else None
 
     @property
     def count(self) -> int:

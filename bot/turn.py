@@ -13,10 +13,11 @@ from bot.delivery import TurnDelivery, delivering
 from bot.errors import BotError, Stopped
 from bot.model import ENDED, CellDone, Ended, IncomingMessage, Json, ThreadKey, Turn, TurnEvent, TurnStatus, Used
 from bot.options import Effective
-from bot.ports import Agent, Artifacts, Outbox, Platform, Sign, Steps, Turns, Waiting
+from bot.ports import Agent, Platform, Sign, Steps
 from bot.render import Transcript
 from bot.secrets import Redactor
 from bot.stops import Stop, Stops
+from bot.store_ports import Artifacts, Outbox, Turns, Waiting
 from bot.turn_work import TurnWork, WorkLimits, WorkParts
 from sandbox import SandboxError
 from sandbox.egress import Network
@@ -95,7 +96,7 @@ class TurnRunner:
             return turn.status
         with (
             structlog.contextvars.bound_contextvars(turn=turn_id),
-            self._stops.running(turn.key, turn.message.sent_at) as stop,
+            self._stops.running(turn.key, turn.message.sent_at, turn.id) as stop,
         ):
             try:
                 return await self._run(turn, platform, steps, stop)
@@ -112,9 +113,10 @@ class TurnRunner:
         spent = Spent()
         async with delivering(self._outbox, platform, turn.key, turn.id, self._redactor) as delivery:
             status, memory = await self._answer(turn, platform, steps, delivery, stop, spent)
+        sign = "failed" if delivery.undelivered else SIGNS[status]
         await self._turns.finish(turn.id, status, memory, tokens=spent.tokens, cpu_ms=spent.cpu_ms)
-        for message in [turn.message, *await self._waiting.joined(turn.id)]:
-            await self._sign(platform, message, SIGNS[status])
+        for message in [turn.message, *(joined.message for joined in await self._waiting.joined(turn.id))]:
+            await self._sign(platform, message, sign)
         log.info("turn.ended", status=status)
         return status
 

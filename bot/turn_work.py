@@ -12,8 +12,9 @@ from bot.codec import quoted_from_json, quoted_to_json
 from bot.model import Attachment, IncomingMessage, Json, Quoted, Request, Said, Turn
 from bot.options import Effective
 from bot.pictures import image_type
-from bot.ports import Agent, Artifacts, Emit, Platform, Steps, Turns, TurnTools, Waiting
+from bot.ports import Agent, Emit, Platform, Steps, TurnTools
 from bot.stops import Stop
+from bot.store_ports import Artifacts, Turns, Waiting
 from bot.text import cut_middle, file_name, size_words
 from sandbox.lease import Lease
 
@@ -107,8 +108,10 @@ class TurnWork:
     async def _context(self) -> Json:
         """What was said before: by the platform's memory when the thread is new to us, else by ours."""
         turn = self._turn
-        said = [_quoted(message) for message in await self._parts.waiting.context(turn, CONTEXT_MESSAGES)]
-        if turn.message.in_thread and turn.id.endswith("-00000001"):
+        waiting = self._parts.waiting
+        said = [_quoted(message) for message in await waiting.context(turn, CONTEXT_MESSAGES)]
+        said += [_quoted(message) for message in await waiting.left_behind(turn)]
+        if turn.message.in_thread and await self._parts.turns.agent_state(turn.thread_id) is None:
             try:
                 said = await self._platform.earlier(turn.message, CONTEXT_MESSAGES)
             except Exception:  # what was said before is worth a try, not the turn
@@ -117,14 +120,14 @@ class TurnWork:
 
     async def _steer(self, steps: Steps, number: int, emit: Emit) -> list[Request]:
         async def join() -> Json:
-            messages = await self._parts.waiting.join(self._turn.id)
-            return {"ids": [message.message_id for message in messages]}
+            return {"ids": [turn.id for turn in await self._parts.waiting.join(self._turn.id)]}
 
         new = set((await steps.step(f"steer-{number}", join))["ids"]) - self._taken_up
         self._taken_up |= new
         requests = []
-        for message in await self._parts.waiting.joined(self._turn.id) if new else []:
-            if message.message_id in new:
+        for turn in await self._parts.waiting.joined(self._turn.id) if new else []:
+            if turn.id in new:
+                message = turn.message
                 await self._platform.mark(message, "working")
                 await self._bring(message.attachments, emit)
                 requests.append(Request(speaker=message.author.name, text=message.text))

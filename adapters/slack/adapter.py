@@ -18,7 +18,8 @@ from adapters.slack.stream import Streams
 from adapters.slack.text import harmless, plain
 from bot.budget import Priority
 from bot.model import Attachment, Code, IncomingMessage, Printed, Quoted, Reply, ThreadKey
-from bot.ports import Artifacts, Sign
+from bot.ports import Sign
+from bot.store_ports import Artifacts
 from bot.text import title_of
 
 log = structlog.get_logger()
@@ -77,9 +78,8 @@ class SlackPlatform:
         if ts_or_none is not None:
             return ts_or_none
         room = self._calls.budget.room
-        if room(f"post:{key.channel}") < ROOM_TO_GROW or room("chat.update") < ROOM_TO_EDIT:
-            return ""  # what is shown now must be edited later, and others wait to be answered
-        return await self._post(key, reply)
+        full = room(f"post:{key.channel}", "chat.postMessage") < ROOM_TO_GROW or room("chat.update") < ROOM_TO_EDIT
+        return "" if full else await self._post(key, reply)  # what is shown now must be edited later
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:
         """See bot.ports.Platform. Progress that cannot be afforded now is left out; what is final never is."""

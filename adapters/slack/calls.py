@@ -101,8 +101,10 @@ class SlackCalls:
             except SlackApiError as error:
                 reason = reason_of(error)
                 if reason != "ratelimited":
-                    if _status(error) < 500 or method in _POSTS or repeats >= REPEATS:
+                    if _status(error) < 500:
                         raise SlackRefused(method, reason) from None
+                    if method in _POSTS or repeats >= REPEATS:
+                        raise ConnectionError(f"{method}: {reason}") from None
                     repeats += 1
                 else:
                     self._put_off(buckets, error)
@@ -118,7 +120,10 @@ class SlackCalls:
         try:
             return await self._once(method, arguments)
         except SlackApiError as error:
-            raise SlackRefused(method, reason_of(error)) from None
+            reason = reason_of(error)
+            if reason == "ratelimited":
+                self._put_off(self.buckets(method, arguments), error)
+            raise SlackRefused(method, reason) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ConnectionError(f"{method}: {type(error).__name__}") from error
 
@@ -184,7 +189,7 @@ def reason_of(error: SlackApiError) -> str:
         return "ratelimited"
     try:
         word = error.response["error"]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):  # a body that is no JSON stays text
         word = None
     return str(word) if word else f"status {_status(error)}"
 

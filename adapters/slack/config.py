@@ -45,6 +45,7 @@ BODY_BYTES = 1 << 20  # of one HTTP delivery
 
 MINUTE = 60.0
 _TIERS = {1: 1.0, 2: 20.0, 3: 50.0, 4: 100.0}
+_SPECIAL = {"chat.postMessage": 300.0, "assistant.threads.setStatus": 60.0}  # "several hundred a minute"
 _METHODS = {
     "apps.connections.open": 1,
     "chat.startStream": 2, "chat.stopStream": 2, "reactions.remove": 2,
@@ -56,14 +57,15 @@ _METHODS = {
 
 
 def rate_of(bucket: str) -> Rate:
-    """The rate of a bucket: of a method in the workspace, or `post:CHANNEL` for what is posted in one channel."""
+    """The rate of a bucket: of a method in the workspace, or `post:CHANNEL` for what is posted in one channel.
+
+    A quarter may go at once; together with what comes back in a minute that is Slack's figure, never more.
+    """
     if bucket.startswith("post:"):
-        return Rate(calls=60, seconds=MINUTE, burst=5)
-    if bucket in ("chat.postMessage", "assistant.threads.setStatus"):  # "several hundred a minute", and 60
-        calls = 300.0 if bucket == "chat.postMessage" else 60.0
-        return Rate(calls=calls, seconds=MINUTE, burst=calls / 4)
-    calls = _TIERS[_METHODS.get(bucket, 3)]
-    return Rate(calls=calls, seconds=MINUTE, burst=max(1.0, calls / 2))
+        return Rate(calls=55, seconds=MINUTE, burst=5)
+    calls = _SPECIAL.get(bucket) or _TIERS[_METHODS.get(bucket, 3)]
+    burst = max(1.0, calls / 4)
+    return Rate(calls=max(1.0, calls - burst), seconds=MINUTE, burst=burst)
 
 
 COMMAND = re.compile(r"/[a-z0-9_-]{1,31}")

@@ -10,7 +10,7 @@ import structlog
 from adapters.slack.calls import SlackCalls, SlackRefused
 from bot.budget import Priority
 from bot.model import Artifact, ThreadKey
-from bot.ports import Artifacts
+from bot.store_ports import Artifacts
 from bot.text import file_name, size_words
 
 log = structlog.get_logger()

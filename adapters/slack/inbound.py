@@ -112,6 +112,9 @@ def deleted(event: Json) -> tuple[str, str] | None:
     ts = event.get("deleted_ts")
     if event.get("subtype") == "message_deleted" and ts:
         return str(event["channel"]), str(ts)
+    left = event.get("message") or {}
+    if event.get("subtype") == "message_changed" and left.get("subtype") == "tombstone":  # it had replies
+        return str(event["channel"]), str(left["ts"])
     return None
 
 

@@ -25,7 +25,8 @@ from bot.errors import Refused
 from bot.invocation import Invocation
 from bot.model import IncomingMessage, Person, ThreadKey
 from bot.options import Scope
-from bot.ports import Choices, Commands, History, Intake
+from bot.ports import Commands, Intake
+from bot.store_ports import Choices, History
 
 log = structlog.get_logger()
 
@@ -86,7 +87,8 @@ class SlackListeners:
 
     async def missed(self, event: Json) -> None:
         """A message that came while nobody listened; one that was heard is not told of again."""
-        if (str(event["channel"]), str(event["ts"])) not in self._heard:
+        where = (str(event["channel"]), str(event["ts"]))
+        if where not in self._heard and await self._core.choices.is_new(self._platform.name, _heard_id(where)):
             await self.take(await self.message(event))
 
     async def message(self, event: Json) -> IncomingMessage:
@@ -103,16 +105,18 @@ class SlackListeners:
             self._heard.popitem(last=False)
         try:
             receipt = await self._core.intake.claim(message, self._platform)
-        except Refused as error:
-            self._later(self._tell(message.key, message.author.id, error.for_people))
+        except Refused as error:  # what is allowed later does not bring back what was refused before
+            await self._core.choices.is_new(self._platform.name, _heard_id(where))
+            self._later(self._tell(message.key, message.author.id, error.for_people, thread=message.in_thread))
             return
         except BaseException:
             self._heard.pop(where, None)  # not kept: Slack delivers it again
             raise
         if receipt.answer:
             is_config = message.text.strip().lower() in ("config", "config show")
-            blocks = outbound.with_form_button(receipt.answer) if is_config else None
-            self._later(self._tell(message.key, message.author.id, receipt.answer, blocks))
+            blocks = outbound.with_form_button(receipt.answer, message.key.thread) if is_config else None
+            answer = self._tell(message.key, message.author.id, receipt.answer, blocks, thread=message.in_thread)
+            self._later(answer)
         elif receipt.turn is not None:
             self._later(self._core.intake.begin(receipt))
 
@@ -122,9 +126,12 @@ class SlackListeners:
             blocks = outbound.ephemeral_rerun(turn.id)
             await self._tell(turn.key, turn.message.author.id, "You changed a message that I had answered.", blocks)
 
-    async def _tell(self, key: ThreadKey, user: str, words: str, blocks: list[Json] | None = None) -> None:
+    async def _tell(
+        self, key: ThreadKey, user: str, words: str, blocks: list[Json] | None = None, *, thread: bool = True
+    ) -> None:
+        """Slack shows what is whispered in a thread only where there is one: not under a message without replies."""
         try:
-            await self._platform.whisper(key, user, words, blocks)
+            await self._platform.whisper(key if thread else self._us.place(key.channel), user, words, blocks)
         except (SlackRefused, OSError) as error:
             log.warning("slack.not_told", error=str(error))
 
@@ -173,6 +180,7 @@ class SlackListeners:
         key = pressed_thread(body, self._us)
         user = str(body["user"]["id"])
         if action["action_id"] == outbound.OPEN_FORM:
+            key = self._us.place(key.channel, str(action.get("value") or key.thread))
             await self._open_form(body, key, await self._people.person(user))
             return
         if not await self._is_new(f"{action.get('action_ts')}/{action.get('action_id')}/{user}"):
@@ -191,7 +199,7 @@ class SlackListeners:
         commands = self._core.commands
         match action:
             case outbound.STOP:
-                return await commands.stop(key, person)
+                return await commands.stop(key, person, turn_id=value)
             case outbound.RETRY | outbound.RERUN:
                 await self._core.intake.retry(value, person)
                 return ""
@@ -240,13 +248,21 @@ class SlackListeners:
         await self._calls.call("chat.delete", priority=Priority.FINAL, channel=key.channel, ts=message["ts"])
 
     async def stopped(self, event: Json) -> None:
-        """Slack's own Stop button."""
+        """Slack's own Stop button. It may be told of twice; what was asked after it is not meant."""
+        at = str(event.get("event_ts") or "")
+        if not await self._is_new(f"stopped/{event['channel']}/{event['thread_ts']}/{at}"):
+            return
         key = self._us.place(str(event["channel"]), str(event["thread_ts"]))
         try:
-            await self._core.commands.stop(key, await self._people.person(str(event["user"])))
+            person = await self._people.person(str(event["user"]))
+            await self._core.commands.stop(key, person, before=inbound.moment(at) if at else None)
         except Refused as error:
             await self._tell(key, str(event["user"]), error.for_people)
 
     async def _is_new(self, event_id: str) -> bool:
         """Whether this is no second delivery: a signed body may come again for five minutes."""
         return not event_id or await self._core.choices.is_new(self._platform.name, f"{self._us.team_id}/{event_id}")
+
+
+def _heard_id(where: tuple[str, str]) -> str:
+    return f"heard/{where[0]}/{where[1]}"

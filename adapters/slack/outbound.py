@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.slack.config import CODE_CHARS, HEAD_CHARS, MESSAGE_CHARS, OUTPUT_CHARS, PLAIN_CHARS
-from adapters.slack.text import harmless, harmless_code, plain
+from adapters.slack.text import fenceless, harmless, harmless_code, plain
 from bot.markdown import closed, fenced, split
 from bot.model import Artifact, Code, File, Notice, Picture, Printed, Reply, Text
 from bot.text import cut_middle, printable, size_words
@@ -190,7 +190,7 @@ def growing(reply: Reply) -> str:
             case Code() if not block.hidden:
                 parts.append(fenced(harmless_code(printable(block.source)), _language(block.language)) + "\n")
             case Printed() if block.text.strip():
-                parts.append(f"`````\n{harmless_code(block.text)}" + ("\n`````" if reply.final else ""))
+                parts.append(f"`````\n{fenceless(block.text)}" + ("\n`````" if reply.final else ""))
             case _:
                 pass
     return "\n".join(parts)
@@ -214,11 +214,11 @@ def file_words(artifact: Artifact) -> str:
     return f"{artifact.name} ({size_words(artifact.size)})"
 
 
-def with_form_button(words: str) -> list[Json]:
+def with_form_button(words: str, thread: str) -> list[Json]:
     """How the options of a thread stand, and the way to change them."""
     return [
         {"type": "markdown", "text": harmless(words)},
-        {"type": "actions", "elements": [_button(OPEN_FORM, "Change…", "thread")]},
+        {"type": "actions", "elements": [_button(OPEN_FORM, "Change…", thread)]},
     ]
 
 

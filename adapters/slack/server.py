@@ -30,8 +30,8 @@ from adapters.slack.stream import Streams
 from bot.budget import Priority, Rate
 from bot.errors import ConfigurationError
 from bot.http_server import http_serving
-from bot.ports import Artifacts
-from bot.ports import People as PeopleStore
+from bot.store_ports import Artifacts
+from bot.store_ports import People as PeopleStore
 
 log = structlog.get_logger()
 
@@ -58,6 +58,7 @@ class Slack:
         self._us = us
         self._url = url
         self._store = store
+        self.listeners: SlackListeners
         self._people = People(calls, us, config.admins, clock)
         self._signs = Signs(calls, clock)
         self.platform = SlackPlatform(calls, self._people, self._signs, Streams(calls, clock), store.artifacts, us)
@@ -70,7 +71,7 @@ class Slack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             background = Background(group)
             stack.callback(background.cancel)
-            listeners = self._listeners(core, background)
+            listeners = self.listeners = self._listeners(core, background)
             catch_up = CatchUp(self._calls, self._store.people, listeners, self._us, core.clock)
             for name, work in (("signs", self._signs.run()), ("catch-up", catch_up.run())):
                 stack.callback(group.create_task(work, name=f"slack-{name}").cancel)

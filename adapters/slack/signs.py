@@ -46,6 +46,7 @@ class Signs:
         self._statuses: OrderedDict[ThreadKey, dict[str, str]] = OrderedDict()
         self._told: set[str] = set()
         self._wake = asyncio.Event()
+        self._status_wake = asyncio.Event()
 
     def want(self, channel: str, ts: str, sign: Sign) -> None:
         """Show how a message's turn stands."""
@@ -60,21 +61,32 @@ class Signs:
         async with asyncio.TaskGroup() as group:
             for number in range(AT_ONCE):
                 group.create_task(self._show_wanted(), name=f"slack-signs-{number}")
-            group.create_task(self._refresh(), name="slack-status")
+            group.create_task(self._tell_statuses(), name="slack-status")
+            group.create_task(self._refresh(), name="slack-status-refresh")
 
     async def _show_wanted(self) -> None:
         while True:
-            while not self._wanted and not self._statuses:
+            while not self._wanted:
                 self._wake.clear()
                 await self._wake.wait()
-            if self._statuses:
-                await self._status(*self._statuses.popitem(last=False))
-                continue
             where, sign = self._wanted.popitem(last=False)
             try:
                 await self._show(where, sign)
             except (SlackRefused, OSError, asyncio.QueueFull) as error:
                 log.info("slack.sign_failed", sign=sign, error=str(error))
+            except Exception:  # one sign that fails must not end the others
+                log.exception("slack.sign_broken")
+
+    async def _tell_statuses(self) -> None:
+        """One after another: an end must not overtake its beginning."""
+        while True:
+            while not self._statuses:
+                self._status_wake.clear()
+                await self._status_wake.wait()
+            try:
+                await self._status(*self._statuses.popitem(last=False))
+            except Exception:  # nor one status
+                log.exception("slack.status_broken")
 
     async def _show(self, where: _Where, sign: Sign) -> None:
         shown = self._shown.setdefault(where, set())
@@ -104,13 +116,13 @@ class Signs:
         """Say natively that we are at it; with a session Slack shows its own Stop."""
         self._working[key] = self._clock()
         self._statuses[key] = {"status": "processing", "initiator_user_id": asker, "title": title}
-        self._wake.set()
+        self._status_wake.set()
 
     def at_rest(self, key: ThreadKey) -> None:
         """Say that we no longer are."""
         if self._working.pop(key, None) is not None:
             self._statuses[key] = {"status": "active"}
-            self._wake.set()
+            self._status_wake.set()
 
     async def _refresh(self) -> None:
         """Say it again before Slack forgets it; a session it does not forget."""

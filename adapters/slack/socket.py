@@ -22,6 +22,7 @@ log = structlog.get_logger()
 PING_SECONDS = 5.0
 CONNECT_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+POKES = 6  # quiet spells until a connection that seems well is made anew
 
 _BAD_TOKEN = {"invalid_auth", "not_authed", "not_allowed_token_type", "account_inactive", "missing_scope"}
 
@@ -47,6 +48,7 @@ class Socket:
         self._watch_seconds = watch_seconds
         self._quiet_seconds = quiet_seconds
         self._heard_at = clock()
+        self._poked = 0
 
     async def run(self, address: str | None, ready: Callable[[], None]) -> None:
         """Connect, to `address` first where there is one; say `ready`, and watch."""
@@ -68,7 +70,7 @@ class Socket:
                 await handler.close_async()  # type: ignore[no-untyped-call]
 
     async def _heard(self, message: aiohttp.WSMessage) -> None:
-        self._heard_at = self._clock()
+        self._heard_at, self._poked = self._clock(), 0
         if '"hello"' in str(message.data)[:200]:
             try:
                 if json.loads(message.data).get("type") == "hello":
@@ -80,19 +82,25 @@ class Socket:
         """A connection may be up and bring nothing: a call wakes it, a new connection is sure to."""
         quiet = self._clock() - self._heard_at
         connected = await handler.client.is_connected()
-        if connected and quiet < self._quiet_seconds:
+        if connected and quiet < self._quiet_seconds * (self._poked + 1):
+            return
+        self._poked += 1
+        if connected and self._poked < POKES:  # nobody may have said anything
+            await self._poke()
             return
         log.info("slack.reconnect", connected=connected, quiet_s=round(quiet))
-        self._heard_at = self._clock()
+        self._heard_at, self._poked = self._clock(), 0
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await handler.client.connect_to_new_endpoint(force=True)
+        except (SlackApiError, aiohttp.ClientError, OSError) as error:  # the next look tries again
+            log.warning("slack.reconnect_failed", error=type(error).__name__)
+
+    async def _poke(self) -> None:
         try:
             await self._calls.call("auth.test", priority=Priority.BACKGROUND)
         except (SlackRefused, OSError) as error:
             log.warning("slack.unreachable", error=str(error))
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await handler.client.connect_to_new_endpoint(force=True)
-        except TimeoutError:
-            log.warning("slack.reconnect_slow", seconds=CONNECT_SECONDS)
 
 
 async def first_socket(calls: SlackCalls, app_token: str) -> str | None:

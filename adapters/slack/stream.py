@@ -87,8 +87,13 @@ class Streams:
         try:
             await self._calls.call_now(APPEND, channel=stream.channel, ts=ts, chunks=_chunks(None, new))
         except SlackRefused as error:
+            if error.reason == "ratelimited":
+                return True
             log.info("slack.stream_died", reason=error.reason)
             del self._open[ts]
+            return False
+        except OSError:  # it may have been appended, and must not be twice
+            await self._end(stream)
             return False
         stream.sent += new
         return True

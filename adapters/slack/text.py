@@ -13,20 +13,29 @@ _LABELLED = re.compile(r"<((?:https?|mailto|tel|slack):[^|>\s]*)\|([^>]*)>")
 _MARKDOWN_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[^)]*)?\)")
 _LOOKS_LIKE_ADDRESS = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
 
+_REFERENCE = re.compile(r"^( {0,3}\[[^\]\n]+\]):", re.MULTILINE)
+_LONG_FENCE = re.compile(r"`{5,}")
+
 _TOKEN = re.compile(r"<([^<>\n]+)>")
 
 
 def harmless(markdown: str) -> str:
     """Markdown of a model's or a program's: mentions do not notify, and a link's label is not another address."""
-    markdown = _NOTIFIES.sub(f"<{ZERO_WIDTH}", markdown)
-    markdown = _BARE.sub(f"@{ZERO_WIDTH}", markdown)
     markdown = _LABELLED.sub(lambda match: _link("", match[2], match[1]), markdown)
-    return _MARKDOWN_LINK.sub(lambda match: _link(match[1], match[2], match[3]), markdown)
+    markdown = _MARKDOWN_LINK.sub(lambda match: _link(match[1], match[2], match[3]), markdown)
+    markdown = _REFERENCE.sub(rf"\1{ZERO_WIDTH}:", markdown)  # [label][1] would hide where it leads
+    markdown = _NOTIFIES.sub(f"<{ZERO_WIDTH}", markdown)  # last: what was taken apart may have come together
+    return _BARE.sub(f"@{ZERO_WIDTH}", markdown)
 
 
 def harmless_code(text: str) -> str:
     """Code or output for a fence, where nothing is a link: only what would notify somebody is broken up."""
     return _NOTIFIES.sub(f"<{ZERO_WIDTH}", text)
+
+
+def fenceless(text: str) -> str:
+    """Output for a fence of five that is still open: nothing in it can close that."""
+    return _LONG_FENCE.sub(lambda match: ZERO_WIDTH.join(match[0]), harmless_code(text))
 
 
 def _link(image: str, label: str, url: str) -> str:

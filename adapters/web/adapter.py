@@ -9,7 +9,8 @@ from adapters.web.config import ENTRIES_SHOWN, NAME
 from adapters.web.live import Listeners, event
 from adapters.web.outbound import Html
 from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
-from bot.ports import Artifacts, Commands, History, Intake, Sign
+from bot.ports import Commands, Intake, Sign
+from bot.store_ports import Artifacts, History
 from bot.text import NOTHING_RUNS
 from bot.views import Entry
 

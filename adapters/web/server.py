@@ -11,7 +11,8 @@ from adapters.web.config import WebConfig
 from adapters.web.outbound import Html, templates
 from adapters.web.pages import Pages
 from bot.http_server import http_serving
-from bot.ports import Artifacts, Commands, History, Intake
+from bot.ports import Commands, Intake
+from bot.store_ports import Artifacts, History
 
 
 def make_platform(intake: Intake, commands: Commands, history: History, artifacts: Artifacts) -> WebPlatform:

@@ -25,7 +25,7 @@ class SqlChoices:
         self._clock = clock
 
     async def stored(self, key: ThreadKey) -> Mapping[Scope, Mapping[str, str]]:
-        """See bot.ports.Choices."""
+        """See bot.store_ports.Choices."""
         query = select(options.c.channel, options.c.thread, options.c.name, options.c.value).where(
             options.c.platform == key.platform,
             options.c.workspace == key.workspace,
@@ -40,7 +40,7 @@ class SqlChoices:
         return found
 
     async def set(self, key: ThreadKey, scope: Scope, name: str, value: str, by: str) -> None:
-        """See bot.ports.Choices."""
+        """See bot.store_ports.Choices."""
         place = _place(key, scope)
         mine = [options.c[column] == content for column, content in place.items()] + [options.c.name == name]
         row = {"value": value, "set_by": by, "set_at": self._clock()}
@@ -50,13 +50,13 @@ class SqlChoices:
                 await connection.execute(insert(options).values(**place, name=name, **row))
 
     async def unset(self, key: ThreadKey, scope: Scope, name: str) -> bool:
-        """See bot.ports.Choices."""
+        """See bot.store_ports.Choices."""
         mine = [options.c[column] == content for column, content in _place(key, scope).items()]
         async with self._database.begin() as connection:
             return (await connection.execute(delete(options).where(*mine, options.c.name == name))).rowcount > 0
 
     async def judge(self, turn_id: str, person_id: str, value: int) -> bool:
-        """See bot.ports.Choices."""
+        """See bot.store_ports.Choices."""
         mine = (feedback.c.turn_id == turn_id) & (feedback.c.person_id == person_id)
         row = {"value": value, "given_at": self._clock()}
         async with self._database.begin() as connection:
@@ -68,7 +68,7 @@ class SqlChoices:
         return True
 
     async def is_new(self, platform: str, event_id: str) -> bool:
-        """See bot.ports.Choices."""
+        """See bot.store_ports.Choices."""
         now = self._clock()
         try:
             async with self._database.begin() as connection:

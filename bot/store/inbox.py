@@ -32,7 +32,7 @@ class SqlInbox:
         self._clock = clock
 
     async def claim(self, message: IncomingMessage, *, answer: bool) -> Turn | None:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         for _ in range(2):  # two first messages of one thread may race for its row: the loser finds it next time
             try:
                 async with self._database.begin() as connection:
@@ -66,7 +66,7 @@ class SqlInbox:
         return await self._add_turn(connection, thread, number, message) if answer else None
 
     async def message_of(self, turn_id: str) -> IncomingMessage:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         query = TURN_QUERY.where(turns.c.id == turn_id, turns.c.status.in_(ENDED))
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).first()
@@ -75,14 +75,14 @@ class SqlInbox:
         return turn_from_row(row._mapping).message
 
     async def abandon(self, platform: str) -> None:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         theirs = select(threads.c.id).where(threads.c.platform == platform).scalar_subquery()
         unfinished = turns.c.thread_id.in_(theirs) & turns.c.status.not_in(ENDED)
         async with self._database.begin() as connection:
             await connection.execute(update(turns).where(unfinished).values(status="stopped", ended_at=self._clock()))
 
     async def again(self, turn_id: str) -> Turn:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         ended = (turns.c.id == turn_id) & turns.c.status.in_(ENDED)
         query = select(turns.c.thread_id, turns.c.message, messages.c.body).where(ended)
         query = query.select_from(turns.join(messages, turns.c.message == messages.c.id))
@@ -115,13 +115,13 @@ class SqlInbox:
             return (await connection.execute(query)).first() is not None
 
     async def unfinished(self) -> list[Turn]:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         query = TURN_QUERY.where(turns.c.status.in_(("queued", "running"))).order_by(turns.c.created_at, turns.c.id)
         async with self._database.begin() as connection:
             return [turn_from_row(row._mapping) for row in await connection.execute(query)]
 
     async def queued_by(self, author_id: str, platform: str) -> int:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         query = (
             select(func.count())
             .select_from(turns.join(messages, turns.c.message == messages.c.id))
@@ -135,7 +135,7 @@ class SqlInbox:
             return int((await connection.execute(query)).scalar_one())
 
     async def is_engaged(self, key: ThreadKey) -> bool:
-        """See bot.ports.Inbox."""
+        """See bot.store_ports.Inbox."""
         query = select(threads.c.arrivals).where(threads.c.id == thread_id(key))
         async with self._database.begin() as connection:
             return bool((await connection.execute(query)).scalar_one_or_none())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import func, insert, select, update
 
 from bot.codec import message_from_json, reply_from_json, reply_to_json
 from bot.model import PostedReply, Reply, ThreadKey
+from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.inbox import thread_id
 from bot.store.schema import messages, replies, turns
@@ -13,16 +16,19 @@ from bot.text import title_of
 from bot.views import Entry, ThreadSummary
 
 TITLE_CHARS = 80
+LOOK_BACK = timedelta(days=1)
+LEFT_ALONE = timedelta(minutes=1)
 
 
 class SqlOutbox:
     """The Outbox port on SQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def replies(self, turn_id: str) -> list[PostedReply]:
-        """See bot.ports.Outbox."""
+        """See bot.store_ports.Outbox."""
         query = select(replies).where(replies.c.turn_id == turn_id).order_by(replies.c.part)
         async with self._database.begin() as connection:
             return [
@@ -31,7 +37,7 @@ class SqlOutbox:
             ]
 
     async def write(self, reply: Reply) -> None:
-        """See bot.ports.Outbox."""
+        """See bot.store_ports.Outbox."""
         mine = (replies.c.turn_id == reply.turn_id) & (replies.c.part == reply.part)
         body = reply_to_json(reply)
         async with self._database.begin() as connection:
@@ -40,10 +46,31 @@ class SqlOutbox:
                 await connection.execute(insert(replies).values(turn_id=reply.turn_id, part=reply.part, body=body))
 
     async def posted(self, reply: Reply, message_id: str) -> None:
-        """See bot.ports.Outbox."""
+        """See bot.store_ports.Outbox."""
         mine = (replies.c.turn_id == reply.turn_id) & (replies.c.part == reply.part)
         async with self._database.begin() as connection:
             await connection.execute(update(replies).where(mine).values(message_id=message_id))
+
+    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
+        """See bot.store_ports.Outbox."""
+        now = self._clock()
+        query = (
+            select(replies.c.turn_id, replies.c.part, replies.c.body, messages.c.body.label("message"))
+            .select_from(
+                replies.join(turns, replies.c.turn_id == turns.c.id).join(messages, turns.c.message == messages.c.id)
+            )
+            .where(
+                replies.c.message_id.is_(None),
+                turns.c.ended_at > now - LOOK_BACK,
+                turns.c.ended_at < now - LEFT_ALONE,
+            )
+            .order_by(turns.c.ended_at, replies.c.part)
+            .limit(limit)
+        )
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query)).all()
+        found = [(message_from_json(row.message).key, reply_from_json(row.turn_id, row.part, row.body)) for row in rows]
+        return [(key, reply) for key, reply in found if reply.final]
 
 
 class SqlHistory:
@@ -53,7 +80,7 @@ class SqlHistory:
         self._database = database
 
     async def threads(self, platform: str, channel: str, limit: int) -> list[ThreadSummary]:
-        """See bot.ports.History."""
+        """See bot.store_ports.History."""
         first = func.min(messages.c.id).label("first")
         newest = func.max(messages.c.created_at).label("newest")
         counted = (
@@ -81,7 +108,7 @@ class SqlHistory:
         return summaries
 
     async def entries(self, key: ThreadKey, limit: int) -> list[Entry]:
-        """See bot.ports.History."""
+        """See bot.store_ports.History."""
         thread = thread_id(key)
         query = (
             select(messages.c.body, turns.c.id, turns.c.status)
@@ -112,7 +139,7 @@ class SqlHistory:
         ]
 
     async def reply(self, key: str) -> Reply | None:
-        """See bot.ports.History."""
+        """See bot.store_ports.History."""
         turn_id, _, part = key.rpartition(".")
         if not part.isdigit():
             return None

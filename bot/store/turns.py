@@ -20,7 +20,7 @@ class SqlTurns:
         self._clock = clock
 
     async def turn(self, turn_id: str) -> Turn:
-        """See bot.ports.Turns."""
+        """See bot.store_ports.Turns."""
         async with self._database.begin() as connection:
             row = (await connection.execute(TURN_QUERY.where(turns.c.id == turn_id))).first()
         if row is None:
@@ -28,7 +28,7 @@ class SqlTurns:
         return turn_from_row(row._mapping)
 
     async def start(self, turn_id: str) -> bool:
-        """See bot.ports.Turns."""
+        """See bot.store_ports.Turns."""
         alive = (turns.c.id == turn_id) & turns.c.status.not_in(ENDED)
         async with self._database.begin() as connection:
             started = await connection.execute(update(turns).where(alive).values(status="running"))
@@ -37,7 +37,7 @@ class SqlTurns:
     async def finish(
         self, turn_id: str, status: TurnStatus, state: Json | None, *, tokens: int = 0, cpu_ms: int = 0
     ) -> None:
-        """See bot.ports.Turns."""
+        """See bot.store_ports.Turns."""
         mine = turns.c.id == turn_id
         ended = {"status": status, "ended_at": self._clock(), "tokens": tokens, "cpu_ms": cpu_ms}
         async with self._database.begin() as connection:
@@ -47,14 +47,14 @@ class SqlTurns:
                 await connection.execute(update(threads).where(threads.c.id == thread).values(agent_state=state))
 
     async def agent_state(self, thread_id: str) -> Json | None:
-        """See bot.ports.Turns."""
+        """See bot.store_ports.Turns."""
         query = select(threads.c.agent_state).where(threads.c.id == thread_id)
         async with self._database.begin() as connection:
             state: Json | None = (await connection.execute(query)).scalar_one_or_none()
         return state
 
     async def begin_run(self, request_id: str, turn_id: str) -> bool:
-        """See bot.ports.Turns."""
+        """See bot.store_ports.Turns."""
         row = {"request_id": request_id, "turn_id": turn_id, "started_at": self._clock()}
         thread = select(turns.c.thread_id).where(turns.c.id == turn_id).scalar_subquery()
         try:
@@ -66,7 +66,7 @@ class SqlTurns:
         return True
 
     async def has_sandbox(self, thread_id: str) -> bool:
-        """See bot.ports.Turns."""
+        """See bot.store_ports.Turns."""
         async with self._database.begin() as connection:
             found = await connection.execute(select(threads.c.has_sandbox).where(threads.c.id == thread_id))
             return bool(found.scalar_one())

@@ -23,15 +23,15 @@ class SqlWaiting:
         self._clock = clock
 
     async def is_behind(self, turn: Turn) -> bool:
-        """See bot.ports.Waiting."""
+        """See bot.store_ports.Waiting."""
         query = select(turns.c.id).where(
             turns.c.thread_id == turn.thread_id, turns.c.status.not_in(ENDED), turns.c.id < turn.id
         )
         async with self._database.begin() as connection:
             return (await connection.execute(query.limit(1))).first() is not None
 
-    async def join(self, turn_id: str) -> list[IncomingMessage]:
-        """See bot.ports.Waiting."""
+    async def join(self, turn_id: str) -> list[Turn]:
+        """See bot.store_ports.Waiting."""
         thread = turn_id.rpartition("-")[0]
         waiting = and_(turns.c.thread_id == thread, turns.c.status == "queued", turns.c.id > turn_id)
         async with self._database.begin() as connection:
@@ -40,14 +40,24 @@ class SqlWaiting:
             )
         return await self.joined(turn_id)
 
-    async def joined(self, turn_id: str) -> list[IncomingMessage]:
-        """See bot.ports.Waiting."""
+    async def joined(self, turn_id: str) -> list[Turn]:
+        """See bot.store_ports.Waiting."""
         async with self._database.begin() as connection:
             rows = await connection.execute(TURN_QUERY.where(turns.c.joined == turn_id).order_by(turns.c.id))
-            return [turn_from_row(row._mapping).message for row in rows]
+            return [turn_from_row(row._mapping) for row in rows]
+
+    async def left_behind(self, turn: Turn) -> list[IncomingMessage]:
+        """See bot.store_ports.Waiting."""
+        mine = select(turns.c.message).where(turns.c.id == turn.id).scalar_subquery()
+        failed = select(turns.c.id).where(
+            turns.c.message == mine, turns.c.status.in_(("failed", "stopped")), turns.c.id < turn.id
+        )
+        query = TURN_QUERY.where(turns.c.joined.in_(failed)).order_by(turns.c.id)
+        async with self._database.begin() as connection:
+            return [turn_from_row(row._mapping).message for row in await connection.execute(query)]
 
     async def context(self, turn: Turn, limit: int) -> list[IncomingMessage]:
-        """See bot.ports.Waiting."""
+        """See bot.store_ports.Waiting."""
         mine = select(turns.c.message).where(turns.c.id == turn.id).scalar_subquery()
         before = (
             select(func.max(turns.c.message))
@@ -66,7 +76,7 @@ class SqlWaiting:
             return [message_from_json(body) for (body,) in reversed((await connection.execute(query)).all())]
 
     async def edit(self, key: ThreadKey, message_id: str, text: str) -> Turn | None:
-        """See bot.ports.Waiting."""
+        """See bot.store_ports.Waiting."""
         where = _message(key, message_id)
         async with self._database.begin() as connection:
             row = (await connection.execute(select(messages.c.id, messages.c.body).where(where))).first()
@@ -77,21 +87,21 @@ class SqlWaiting:
         return await self.turn_of(key, message_id)
 
     async def turn_of(self, key: ThreadKey, message_id: str) -> Turn | None:
-        """See bot.ports.Waiting."""
+        """See bot.store_ports.Waiting."""
         query = TURN_QUERY.where(_message(key, message_id)).order_by(turns.c.id.desc()).limit(1)
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).first()
         return turn_from_row(row._mapping) if row is not None else None
 
     async def first(self, key: ThreadKey) -> Turn | None:
-        """See bot.ports.Waiting."""
+        """See bot.store_ports.Waiting."""
         query = TURN_QUERY.where(turns.c.thread_id == thread_id(key), turns.c.status == "queued").order_by(turns.c.id)
         async with self._database.begin() as connection:
             row = (await connection.execute(query.limit(1))).first()
         return turn_from_row(row._mapping) if row is not None else None
 
     async def withdraw(self, turn_id: str) -> bool:
-        """See bot.ports.Waiting."""
+        """See bot.store_ports.Waiting."""
         queued = (turns.c.id == turn_id) & (turns.c.status == "queued")
         async with self._database.begin() as connection:
             changed = await connection.execute(
@@ -107,7 +117,7 @@ class SqlPeople:
         self._database = database
 
     async def requesters(self, key: ThreadKey) -> frozenset[str]:
-        """See bot.ports.People."""
+        """See bot.store_ports.People."""
         query = (
             select(messages.c.author_id)
             .distinct()
@@ -118,7 +128,7 @@ class SqlPeople:
             return frozenset(author for (author,) in await connection.execute(query))
 
     async def usage(self, platform: str, workspace: str, person_id: str | None, since: datetime) -> Usage:
-        """See bot.ports.People."""
+        """See bot.store_ports.People."""
         query = (
             select(func.count(), func.coalesce(func.sum(turns.c.tokens), 0), func.coalesce(func.sum(turns.c.cpu_ms), 0))
             .select_from(turns.join(messages, turns.c.message == messages.c.id))
@@ -131,7 +141,7 @@ class SqlPeople:
         return Usage(turns=int(count), tokens=int(tokens), cpu_seconds=int(cpu_ms) / 1000)
 
     async def engaged(self, platform: str, since: datetime, limit: int) -> list[tuple[ThreadKey, str]]:
-        """See bot.ports.People."""
+        """See bot.store_ports.People."""
         newest = func.max(messages.c.id).label("newest")
         lately = (
             select(messages.c.thread_id, newest)

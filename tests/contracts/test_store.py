@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -169,7 +169,7 @@ async def test_the_turns_of_a_platform_that_is_gone_are_ended(inbox: SqlInbox) -
 async def test_the_outbox_keeps_the_newest_form_and_the_posted_id(inbox: SqlInbox, database: Database) -> None:
     turn = await inbox.claim(message(1), answer=True)
     assert turn is not None
-    outbox = SqlOutbox(database)
+    outbox = SqlOutbox(database, lambda: NOW)
     draft = Reply(turn_id=turn.id, part=0, blocks=(Text(markdown="a"),), final=False)
     final = Reply(turn_id=turn.id, part=0, blocks=(Notice(text="b"),), final=True)
 
@@ -202,3 +202,23 @@ async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: P
     for wrong in ("../../etc/passwd", "x", saved.id + "x"):
         with pytest.raises(LookupError):
             await artifacts.load(wrong)
+
+
+async def test_final_replies_that_could_not_be_posted_are_found_again(
+    inbox: SqlInbox, turns: SqlTurns, database: Database
+) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    outbox = SqlOutbox(database, lambda: NOW + timedelta(minutes=5))
+    final = Reply(turn_id=turn.id, part=0, blocks=(Text(markdown="a"),), final=True)
+    await outbox.write(final)
+    await outbox.write(Reply(turn_id=turn.id, part=1, blocks=(Text(markdown="b"),), final=False))
+    before = await outbox.undelivered(10)
+    await turns.finish(turn.id, "done", None)
+
+    found = await outbox.undelivered(10)
+    await outbox.posted(final, "m1")
+
+    assert before == []
+    assert found == [(turn.key, final)]
+    assert await outbox.undelivered(10) == []

@@ -22,7 +22,7 @@ from bot.options import Effective, Options, Ranges
 from bot.ports import Agent, Platform
 from bot.secrets import Redactor
 from bot.stops import Stops
-from bot.store import SqlHistory, SqlOutbox, SqlTurns
+from bot.store import Database, SqlHistory, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
 from bot.turn_work import WorkLimits
 from sandbox import Limits
@@ -137,7 +137,8 @@ async def running_parts(
     turns_per_person: int = 3,
 ) -> AsyncIterator[Parts]:
     """Everything behind the platforms; without an agent it runs code as it is."""
-    database = await new_database(folder / "bot.sqlite")
+    path = folder / "bot.sqlite"
+    database = await (Database.open(f"sqlite+aiosqlite:///{path}") if path.exists() else new_database(path))
     stops = Stops()
     platforms: dict[str, Platform] = {}
     artifacts = BlobArtifacts(database, folder / "blobs", now, Redactor([SECRET]))
@@ -148,7 +149,7 @@ async def running_parts(
     front = make_front(database, queue, sandboxes, stops, some_options(), intake_limits, now)
     runner = TurnRunner(
         turns=turns,
-        outbox=SqlOutbox(database),
+        outbox=SqlOutbox(database, now),
         artifacts=artifacts,
         sandboxes=sandboxes,
         agent=agent or DirectAgent(),

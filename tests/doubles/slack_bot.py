@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.slack import Core, SlackConfig, SlackStore, slack
+from adapters.slack.listeners import SlackListeners
 from bot.budget import Rate
 from sandbox.service import SandboxService
 from tests.doubles.bot import Parts, now, running_parts
@@ -23,6 +24,7 @@ class SlackBot:
     server: SlackServer
     people: People
     parts: Parts
+    listeners: SlackListeners
 
 
 def quick(bucket: str) -> Rate:
@@ -45,7 +47,7 @@ def config(url: str, *, http: bool = False) -> SlackConfig:
 @asynccontextmanager
 async def _connected(
     settings: SlackConfig, folder: Path, sandboxes: SandboxService, rates: Any, more: dict[str, Any]
-) -> AsyncIterator[tuple[Parts, str]]:
+) -> AsyncIterator[tuple[Parts, str, SlackListeners]]:
     async with running_parts(folder, sandboxes, **{"turns_per_person": 50, **more}) as parts:
         store = SlackStore(artifacts=parts.artifacts, people=parts.front.people)
         async with slack(settings, store, rates) as connected:
@@ -59,7 +61,7 @@ async def _connected(
                 clock=now,
             )
             async with connected.serving(core) as words:
-                yield parts, words.rpartition(" ")[2] + "/slack/events"
+                yield parts, words.rpartition(" ")[2] + "/slack/events", connected.listeners
 
 
 @asynccontextmanager
@@ -68,13 +70,13 @@ async def slack_bot(
 ) -> AsyncIterator[SlackBot]:
     """A bot in `folder`, connected to our own loopback Slack."""
     settings = config(server.api.url, http=http)
-    async with _connected(settings, folder, sandboxes, rates, more) as (parts, events):
+    async with _connected(settings, folder, sandboxes, rates, more) as (parts, events, listeners):
         server.events_url = events if http else ""
-        yield SlackBot(server, People(server), parts)
+        yield SlackBot(server, People(server), parts, listeners)
 
 
 @asynccontextmanager
 async def slack_bot_at(url: str, folder: Path, sandboxes: SandboxService, **more: Any) -> AsyncIterator[str]:
     """A bot in `folder`, connected by HTTP to some other Slack; where it takes events."""
-    async with _connected(config(url, http=True), folder, sandboxes, quick, more) as (_, events):
+    async with _connected(config(url, http=True), folder, sandboxes, quick, more) as (_, events, _listeners):
         yield events

@@ -77,6 +77,14 @@ class People:
     async def delete(self, ts: str, *, channel: str = CHANNEL) -> None:
         """A message taken back."""
         message = self.api.find(channel, ts)
+        if any(other.get("thread_ts") == ts for other in self.api.messages[channel]):
+            before = dict(message)
+            message |= {"subtype": "tombstone", "text": "This message was deleted.", "user": "USLACKBOT"}
+            await self.server.event(
+                {"type": "message", "subtype": "message_changed", "channel": channel, "ts": self.api.new_ts(),
+                 "message": dict(message), "previous_message": before}
+            )  # fmt: skip
+            return
         self.api.messages[channel].remove(message)
         await self.server.event(
             {"type": "message", "subtype": "message_deleted", "channel": channel, "ts": self.api.new_ts(),

@@ -245,6 +245,21 @@ async def test_a_changed_message_that_ran_offers_another_run(bot: SlackBot, mode
     assert model.requests[1]["messages"][-1]["content"] == "Ada: two"
 
 
+async def test_a_message_that_joined_and_is_changed_then_runs_by_itself(bot: SlackBot, model: ModelServer) -> None:
+    model.script[:] = [python("import time; time.sleep(0.4); print('a')"), "Both."]
+    root = await bot.people.say(f"{MENTION} a")
+    await bot.people.sees(root, "time.sleep")
+    ts = await bot.people.say("make it blue", thread=root)
+    await bot.people.ended(ts)
+
+    await bot.people.edit(ts, "make it green")
+    offer = await bot.server.until(lambda: bot.server.api.whispers and bot.server.api.whispers[-1])
+    await bot.people.press("threadbox_rerun", {**offer, "ts": root})
+    await bot.server.until(lambda: len(model.requests) == 3)
+
+    assert model.requests[2]["messages"][-1]["content"] == "Ada: make it green"
+
+
 async def test_a_deleted_message_stops_its_run(bot: SlackBot, model: ModelServer) -> None:
     model.script[:] = [Fault(kind="hang")]
     ts = await bot.people.say(f"{MENTION} one")
@@ -262,8 +277,10 @@ async def test_strangers_are_told_why_and_nothing_runs(
     bot: SlackBot, model: ModelServer, user: str, words: str
 ) -> None:
     await bot.people.say(f"{MENTION} run", user=user)
+    told = await bot.server.until(lambda: bot.server.api.whispers and bot.server.api.whispers[-1])
 
-    assert words in bot.server.api.whispers[-1]["text"]
+    assert words in told["text"]
+    assert "thread_ts" not in told  # under a message without replies nobody would see it
     assert model.requests == []
 
 

@@ -231,6 +231,111 @@ async def test_wrong_tokens_are_named_at_the_start(
                     pass
 
 
+async def test_a_failure_that_is_no_json_ends_nothing_but_its_call(bot: SlackBot, model: ModelServer) -> None:
+    bot.server.api.faults["reactions.add"].extend([Fault("status", 503)] * 4)
+    bot.server.api.faults["agents.sessions.setStatus"].extend([Fault("status", 503)] * 4)
+
+    first = await bot.people.say(f"{MENTION} one")
+    await bot.people.sees(first, "Done.")
+    second = await bot.people.say("two", thread=first)
+
+    assert await bot.people.ended(second) == "white_check_mark"
+
+
+async def test_a_connection_that_cannot_be_made_is_tried_again(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent, chat: SlackServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("adapters.slack.server.WATCH", (0.1, 60.0))
+    async with slack_bot(tmp_path, sandboxes, chat, agent=agent) as bot:
+        chat.refuse_sockets = True
+        await chat.disconnect()
+        await chat.until(lambda: not chat.sockets)
+        await asyncio.sleep(0.5)
+        chat.refuse_sockets = False
+        ts = await bot.people.say(f"{MENTION} hello")
+
+        assert await bot.people.ended(ts) == "white_check_mark"
+
+
+async def test_an_answer_is_posted_however_often_it_was_cut_off(
+    bot: SlackBot, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.delivery.FIRST_RETRY_SECONDS", 0.001)
+    bot.server.api.lacks.add("chat.startStream")
+    bot.server.api.faults["chat.postMessage"].extend([Fault("cut")] * 12)
+
+    ts = await bot.people.say(f"{MENTION} hello")
+
+    assert await bot.people.ended(ts) == "white_check_mark"
+    assert sum("Done." in words(message) for message in bot.people.thread(ts)) == 1
+
+
+async def test_an_append_whose_answer_was_lost_is_not_there_twice(bot: SlackBot, model: ModelServer) -> None:
+    bot.server.api.faults["chat.appendStream"].append(Fault("cut_after"))
+    model.script[:] = [
+        python("import time\nfor i in range(4): print('line', i, flush=True); time.sleep(0.15)"),
+        "Done.",
+    ]
+
+    ts = await bot.people.say(f"{MENTION} count")
+    await bot.people.ended(ts)
+
+    blocks = [block["text"] for block in bot.people.thread(ts)[0]["blocks"] if block["type"] == "markdown"]
+    assert blocks[0].count("line 0\nline 1") == 1
+
+
+async def test_a_stop_that_is_told_of_twice_stops_one_run(bot: SlackBot, model: ModelServer) -> None:
+    model.script[:] = [ModelFault(kind="hang"), "Second."]
+    root = await bot.people.say(f"{MENTION} first")
+    await bot.people.sees(root, "Let me think")
+    queued = await bot.people.say("second", thread=root)
+    stop = {"type": "agent_session_stopped", "channel": "C1", "thread_ts": root, "user": "UADA", "event_ts": queued}
+
+    await bot.server.event(stop)
+    await bot.people.ended(root)
+    await bot.server.event(stop)
+
+    assert await bot.people.ended(queued) == "white_check_mark"
+
+
+async def test_what_was_refused_does_not_run_when_it_is_allowed_later(bot: SlackBot, model: ModelServer) -> None:
+    root = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(root)
+    await bot.people.say(f"{MENTION} run evil", user="UGUEST", thread=root)
+    await bot.people.command("config set guests allow", user="UROOT")
+
+    bot.listeners._heard.clear()  # as after a restart
+    count = bot.server.connections
+    await bot.server.disconnect()
+    await bot.server.until(lambda: bot.server.connections > count)
+    ts = await bot.people.say("still there?", thread=root)
+    await bot.people.ended(ts)
+
+    assert not any("run evil" in str(request["messages"]) for request in model.requests)
+
+
+async def test_a_mention_is_found_behind_hundreds_of_messages_of_others(bot: SlackBot, model: ModelServer) -> None:
+    root = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(root)
+    for number in range(450):
+        bot.people.store(f"small talk {number}")
+    missed = bot.people.store(f"{MENTION} and you?")["ts"]
+    for number in range(450):
+        bot.people.store(f"more of it {number}")
+
+    await bot.server.disconnect()
+
+    assert await bot.people.ended(missed) == "white_check_mark"
+
+
+async def test_a_quick_turn_leaves_no_session_at_work(bot: SlackBot, model: ModelServer) -> None:
+    ts = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(ts)
+
+    await bot.server.until(lambda: not bot.server.api.statuses or bot.server.api.statuses[-1]["status"] == "active")
+
+
 # ---- HTTP
 
 

@@ -209,3 +209,22 @@ async def test_daily_turns_are_counted_and_usage_says_what_they_took(bot: Bot, m
     told = await bot.intake.take(bot.message("usage"), bot.platform)
 
     assert "today: 1 requests, 110 tokens" in told.answer
+
+
+async def test_trying_again_knows_what_was_said_and_what_had_joined(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("import time; time.sleep(0.4); print('a')"), *[Fault(status=500)] * 3]
+    bot.platform.said = [Quoted(speaker="Olga", text="the number is 7")]
+    sent = replace(bot.message("what number?"), in_thread=True)
+    receipt = await bot.intake.take(sent, bot.platform)
+    await bot.platform.shows("time.sleep")
+    await bot.say("and twice that?")
+    assert await bot.platform.ended("2") == "failed"
+    assert receipt.turn is not None
+
+    again = await bot.intake.retry(receipt.turn.id, sent.author)
+    while (await bot.turns.turn(again.id)).status != "done":
+        await asyncio.sleep(0.01)
+
+    told = str(model.requests[-1]["messages"])
+    assert "what number?" in told
+    assert "and twice that?" in told

@@ -48,18 +48,34 @@ async def test_the_important_go_first_when_it_is_short() -> None:
     assert order == ["final", "progress 0", "progress 1", "progress 2", "sign"]
 
 
-async def test_one_who_waits_for_two_buckets_is_not_overtaken_in_either() -> None:
+async def test_one_who_waits_is_not_overtaken_where_it_waits_and_holds_up_nobody_elsewhere() -> None:
     def slow(bucket: str) -> Rate:
-        return Rate(calls=20 if bucket == "channel" else 1_000, seconds=1, burst=1)
+        return Rate(
+            calls=20 if bucket.startswith("channel") else 1_000, seconds=1, burst=1 if "channel" in bucket else 5
+        )
 
     budget = Budget(slow, Clock())
-    budget.take_now("channel", "method")
-    waiting = asyncio.ensure_future(budget.take("channel", "method", priority=Priority.PROGRESS))
+    budget.take_now("channel 1", "method")
+    waiting = asyncio.ensure_future(budget.take("channel 1", "method", priority=Priority.PROGRESS))
     await asyncio.sleep(0)
 
-    assert not budget.take_now("method")
-    assert not budget.take_now("channel")
+    assert not budget.take_now("channel 1")
+    assert budget.take_now("channel 2", "method")
     await waiting
+
+
+async def test_a_full_channel_keeps_nobody_from_another() -> None:
+    clock = Clock()
+    budget = Budget(rate, clock)
+    budget.pause("channel 1", 5)
+    stuck = asyncio.ensure_future(budget.take("channel 1", "method", priority=Priority.FINAL))
+    began = clock()
+
+    for _ in range(3):
+        await budget.take("channel 2", "method", priority=Priority.FINAL)
+
+    assert clock() - began < 1
+    stuck.cancel()
 
 
 async def test_a_pause_that_the_platform_asked_for_is_kept() -> None:

@@ -82,13 +82,14 @@ def test_what_the_operator_no_longer_allows_counts_as_not_set() -> None:
     [("workspace", ADA, False), ("channel", ADA, False), ("thread", ADA, True), ("workspace", BOSS, True)],
 )
 def test_who_may_set_what(scope: Scope, person: Person, allowed: bool) -> None:
-    refusal = may_set(OPTIONS.option("timeout"), scope, person, frozenset({"ada"}))
+    refusal = may_set(OPTIONS.option("show_code"), scope, person, frozenset({"ada"}))
 
     assert (refusal is None) == allowed
 
 
 def test_what_concerns_others_is_not_for_a_thread_to_set() -> None:
-    assert may_set(OPTIONS.option("guests"), "thread", ADA, frozenset({"ada"})) is not None
+    for name in ("guests", "network", "model", "timeout", "cpu_seconds", "allow", "daily_turns", "stop_by"):
+        assert may_set(OPTIONS.option(name), "thread", ADA, frozenset({"ada"})) is not None
 
 
 def test_a_list_of_people_shuts_out_all_others_but_admins() -> None:

@@ -68,6 +68,12 @@ def test_what_a_stream_shows_only_gets_longer(text: str) -> None:
     assert outbound.growing(whole).startswith(outbound.growing(half))
 
 
+def test_output_cannot_close_the_fence_that_it_is_streamed_in() -> None:
+    reply = Reply(turn_id="t", part=0, blocks=(Printed(text="`````\n**free**"),), final=False)
+
+    assert open_fence(outbound.growing(reply)) is not None
+
+
 @given(words)
 def test_nothing_that_goes_out_notifies_anybody(text: str) -> None:
     for made in (harmless(text), plain(text)):
@@ -80,6 +86,9 @@ def test_nothing_that_goes_out_notifies_anybody(text: str) -> None:
     [
         ("<!channel> and <@U123|x>", "<\u200b!channel> and <\u200b@U123|x>"),
         ("@here, all", "@\u200bhere, all"),
+        ("<[](!channel)>", "<\u200b!channel>"),
+        ("<[](@U123ABC)>", "<\u200b@U123ABC>"),
+        ("[slack.com][1]\n\n[1]: https://evil.example", "[slack.com][1]\n\n[1]\u200b: https://evil.example"),
         ("ada@here.example", "ada@here.example"),
         ("<https://evil.example|https://bank.example>", "https://bank.example (https://evil.example)"),
         ("[bank.example](https://evil.example)", "bank.example (https://evil.example)"),
