@@ -10,9 +10,11 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -W error -m pytest
 NO_SERVICE := -m "not docker and not browser and not postgres"
 # the tests that import AutoGen, SQLAlchemy or DBOS; a new module is among the others until it is named here
-OF_BOT := $(addprefix tests/,$(addsuffix .py,$(addprefix unit/test_,context options render settings slack_outbound text web words) \
-  $(addprefix contracts/test_,platform queue store) $(addprefix integration/test_,autogen intake models resume slack \
-  slack_emulate slack_faults steering turns vision)))
+OF_SLACK := $(addprefix tests/,$(addsuffix .py,unit/test_slack_outbound contracts/test_platform \
+  $(addprefix integration/test_slack,_emulate _faults) integration/test_slack))
+OF_BOT := $(addprefix tests/,$(addsuffix .py,$(addprefix unit/test_,context observability options render settings text \
+  web words) $(addprefix contracts/test_,queue store) $(addprefix integration/test_,autogen intake models resume \
+  steering turns vision)))
 # bytecode is kept although the environment may say otherwise: half of a test process's start is compiling
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -42,10 +44,10 @@ test: dev
 	$(PYTEST)
 
 unit: dev
-	@# processes rather than workers of one: each imports only what its own part needs. Three on two cores: a third of
+	@# processes rather than workers of one: each imports only what its own part needs. Four on two cores: a third of
 	@# their time they wait for limits to pass
-	@of_sandbox='$(OF_BOT:%=--ignore=%)'; running=; status=0; \
-	for part in '$(OF_BOT)' "tests/contracts $$of_sandbox" "tests/unit tests/integration $$of_sandbox"; do \
+	@of_sandbox='$(patsubst %,--ignore=%,$(OF_BOT) $(OF_SLACK))'; running=; status=0; \
+	for part in '$(OF_BOT)' '$(OF_SLACK)' "tests/contracts $$of_sandbox" "tests/unit tests/integration $$of_sandbox"; do \
 	  $(PYTEST) $$part $(NO_SERVICE) & running="$$running $$!"; \
 	done; \
 	for process in $$running; do wait $$process || status=1; done; exit $$status

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from sandbox.engine import DockerEngine, connect
 from sandbox.errors import SandboxError
@@ -21,6 +22,9 @@ from tests.doubles.process_engine import ProcessEngine
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # loopback servers are reached directly
 gc.set_threshold(50_000, 20, 50)  # a tenth of the time went to collections that found next to nothing
 CI = os.environ.get("CI") == "true"
+# the pretty tracebacks of its default take half a second each
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1],
+                                structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])  # fmt: skip
 
 
 def missing(service: str, error: object) -> None:

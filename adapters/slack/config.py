@@ -6,7 +6,7 @@ The limits are Slack's as of late 2026: https://docs.slack.dev/apis/web-api/rate
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from bot.budget import Rate
@@ -75,9 +75,9 @@ COMMAND = re.compile(r"/[a-z0-9_-]{1,31}")
 class SlackConfig:
     """How to reach Slack, and how Slack reaches us: by a socket with an app token, else by HTTP with a secret."""
 
-    bot_token: str
-    app_token: str | None = None
-    signing_secret: str | None = None
+    bot_token: str = field(repr=False)
+    app_token: str | None = field(default=None, repr=False)
+    signing_secret: str | None = field(default=None, repr=False)
     api_url: str = API_URL
     host: str = "0.0.0.0"  # noqa: S104 - Slack delivers from outside; every delivery is signed
     port: int = 3000

@@ -14,7 +14,7 @@ _MARKDOWN_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[^)]*)?
 _LOOKS_LIKE_ADDRESS = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
 
 _REFERENCE = re.compile(r"^( {0,3}\[[^\]\n]+\]):", re.MULTILINE)
-_LONG_FENCE = re.compile(r"`{5,}")
+_FOUR_TICKS = re.compile(r"`{4}(?=`)")
 
 _TOKEN = re.compile(r"<([^<>\n]+)>")
 
@@ -35,7 +35,7 @@ def harmless_code(text: str) -> str:
 
 def fenceless(text: str) -> str:
     """Output for a fence of five that is still open: nothing in it can close that."""
-    return _LONG_FENCE.sub(lambda match: ZERO_WIDTH.join(match[0]), harmless_code(text))
+    return _FOUR_TICKS.sub(f"````{ZERO_WIDTH}", harmless_code(text))
 
 
 def _link(image: str, label: str, url: str) -> str:

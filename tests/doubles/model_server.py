@@ -108,8 +108,9 @@ async def _events(item: Item) -> AsyncIterator[bytes]:
             yield event
         return
     if isinstance(item, str):
-        for start in range(0, len(item), 7):
-            yield _chunk({"content": item[start : start + 7]})
+        size = max(7, len(item) // 100)
+        for start in range(0, len(item), size):
+            yield _chunk({"content": item[start : start + size]})
         yield _chunk({}, "stop")
     else:
         if item.text:

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import delete
+
 from adapters.slack import Core, SlackConfig, SlackStore, slack
+from adapters.slack.calls import SlackCalls
 from adapters.slack.listeners import SlackListeners
+from adapters.slack.server import Slack
 from bot.budget import Rate
+from bot.store.schema import options
 from sandbox.service import SandboxService
 from tests.doubles.bot import Parts, now, running_parts
 from tests.doubles.slack_people import People
@@ -25,6 +30,16 @@ class SlackBot:
     people: People
     parts: Parts
     listeners: SlackListeners
+    calls: SlackCalls
+
+    async def as_new(self) -> SlackBot:
+        """Forget what an earlier test did: a module's tests share one connection, which costs more than most of them."""
+        self.server.as_new()
+        self.listeners._heard.clear()
+        self.calls._lacks.clear()
+        async with self.parts.front.choices._database.begin() as connection:
+            await connection.execute(delete(options))
+        return self
 
 
 def quick(bucket: str) -> Rate:
@@ -47,7 +62,7 @@ def config(url: str, *, http: bool = False) -> SlackConfig:
 @asynccontextmanager
 async def _connected(
     settings: SlackConfig, folder: Path, sandboxes: SandboxService, rates: Any, more: dict[str, Any]
-) -> AsyncIterator[tuple[Parts, str, SlackListeners]]:
+) -> AsyncIterator[tuple[Parts, str, Slack]]:
     async with running_parts(folder, sandboxes, **{"turns_per_person": 50, **more}) as parts:
         store = SlackStore(artifacts=parts.artifacts, people=parts.front.people)
         async with slack(settings, store, rates) as connected:
@@ -61,7 +76,7 @@ async def _connected(
                 clock=now,
             )
             async with connected.serving(core) as words:
-                yield parts, words.rpartition(" ")[2] + "/slack/events", connected.listeners
+                yield parts, words.rpartition(" ")[2] + "/slack/events", connected
 
 
 @asynccontextmanager
@@ -70,13 +85,13 @@ async def slack_bot(
 ) -> AsyncIterator[SlackBot]:
     """A bot in `folder`, connected to our own loopback Slack."""
     settings = config(server.api.url, http=http)
-    async with _connected(settings, folder, sandboxes, rates, more) as (parts, events, listeners):
+    async with _connected(settings, folder, sandboxes, rates, more) as (parts, events, connected):
         server.events_url = events if http else ""
-        yield SlackBot(server, People(server), parts, listeners)
+        yield SlackBot(server, People(server), parts, connected.listeners, connected._calls)
 
 
 @asynccontextmanager
 async def slack_bot_at(url: str, folder: Path, sandboxes: SandboxService, **more: Any) -> AsyncIterator[str]:
     """A bot in `folder`, connected by HTTP to some other Slack; where it takes events."""
-    async with _connected(config(url, http=True), folder, sandboxes, quick, more) as (_, events, _listeners):
+    async with _connected(config(url, http=True), folder, sandboxes, quick, more) as (_, events, _):
         yield events

@@ -44,6 +44,14 @@ class SlackServer:
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def as_new(self) -> None:
+        """Everything that people and the bot did is forgotten; connections stay."""
+        fresh = SlackApi(url=self.api.url, changed=self.api.changed)
+        fresh._last_ts = self.api._last_ts
+        self.api.__dict__.update(fresh.__dict__)
+        self.ack_seconds.clear()
+        self.responses.clear()
+
     # ---- the Web API
 
     async def api_call(self, request: web.Request) -> web.StreamResponse:

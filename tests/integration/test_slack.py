@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -21,10 +20,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SLOWLY = "import time\ntime.sleep(0.2)\nprint(6 * 7)"
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def bot(tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent) -> AsyncIterator[SlackBot]:
-    async with slack_server() as server, slack_bot(tmp_path, sandboxes, server, agent=agent) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected(
+    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
+) -> AsyncIterator[SlackBot]:
+    folder = tmp_path_factory.mktemp("slack")
+    async with slack_server() as server, slack_bot(folder, sandboxes, server, agent=agent) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bot(connected: SlackBot, model: ModelServer) -> SlackBot:
+    return await connected.as_new()
 
 
 async def test_a_mention_is_answered_in_its_thread_with_code_output_and_words(

@@ -33,12 +33,18 @@ async def chat() -> AsyncIterator[SlackServer]:
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def bot(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent, chat: SlackServer
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected(
+    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
 ) -> AsyncIterator[SlackBot]:
-    async with slack_bot(tmp_path, sandboxes, chat, agent=agent) as running:
+    folder = tmp_path_factory.mktemp("slack")
+    async with slack_server() as server, slack_bot(folder, sandboxes, server, agent=agent) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bot(connected: SlackBot, model: ModelServer) -> SlackBot:
+    return await connected.as_new()
 
 
 @pytest.mark.parametrize("fault", [Fault("cut_after"), Fault("cut"), Fault("status", 503), Fault("ratelimited", 0.1)])
@@ -318,10 +324,10 @@ async def test_what_was_refused_does_not_run_when_it_is_allowed_later(bot: Slack
 async def test_a_mention_is_found_behind_hundreds_of_messages_of_others(bot: SlackBot, model: ModelServer) -> None:
     root = await bot.people.say(f"{MENTION} hello")
     await bot.people.ended(root)
-    for number in range(450):
+    for number in range(250):
         bot.people.store(f"small talk {number}")
     missed = bot.people.store(f"{MENTION} and you?")["ts"]
-    for number in range(450):
+    for number in range(250):
         bot.people.store(f"more of it {number}")
 
     await bot.server.disconnect()
@@ -339,12 +345,18 @@ async def test_a_quick_turn_leaves_no_session_at_work(bot: SlackBot, model: Mode
 # ---- HTTP
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def by_http(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent, chat: SlackServer
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected_by_http(
+    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
 ) -> AsyncIterator[SlackBot]:
-    async with slack_bot(tmp_path, sandboxes, chat, http=True, agent=agent) as running:
+    folder = tmp_path_factory.mktemp("slack")
+    async with slack_server() as server, slack_bot(folder, sandboxes, server, http=True, agent=agent) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def by_http(connected_by_http: SlackBot, model: ModelServer) -> SlackBot:
+    return await connected_by_http.as_new()
 
 
 async def test_http_serves_mentions_commands_and_buttons(by_http: SlackBot, model: ModelServer) -> None:
