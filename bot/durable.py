@@ -20,7 +20,7 @@ from bot.turn import TurnRunner
 
 log = structlog.get_logger()
 
-APPLICATION_VERSION = "1"  # raised when the sequence of steps of a turn changes
+APPLICATION_VERSION = "2"  # raised when the sequence of steps of a turn changes
 QUEUE = "turns"
 POLL_SECONDS = 0.02
 STOP_SECONDS = 10.0  # for turns that are cut off when the process stops

@@ -71,6 +71,9 @@ class Turns(Protocol):
     async def has_sandbox(self, thread_id: str) -> bool:
         """Whether code has run in this thread."""
 
+    async def has_answered(self, thread_id: str) -> bool:
+        """Whether a turn of this thread ended well."""
+
 
 class Waiting(Protocol):
     """Messages that wait for their turn, or may yet change."""

@@ -110,12 +110,12 @@ class TurnWork:
         turn = self._turn
         waiting = self._parts.waiting
         said = [_quoted(message) for message in await waiting.context(turn, CONTEXT_MESSAGES)]
-        said += [_quoted(message) for message in await waiting.left_behind(turn)]
-        if turn.message.in_thread and await self._parts.turns.agent_state(turn.thread_id) is None:
+        if turn.message.in_thread and not await self._parts.turns.has_answered(turn.thread_id):
             try:
                 said = await self._platform.earlier(turn.message, CONTEXT_MESSAGES)
             except Exception:  # what was said before is worth a try, not the turn
                 log.exception("turn.context_failed")
+        said += [_quoted(message) for message in await waiting.left_behind(turn)]
         return {"messages": [quoted_to_json(quoted) for quoted in newest(said, CONTEXT_CHARS)]}
 
     async def _steer(self, steps: Steps, number: int, emit: Emit) -> list[Request]:

@@ -92,9 +92,10 @@ def attachments(event: Json) -> list[Attachment]:
 
 def quoted(event: Json, us: Identity, name: str) -> Quoted:
     """A message of a thread as context."""
-    speaker = "Threadbox" if event.get("user") == us.user_id or event.get("bot_id") == us.bot_id else name
-    return Quoted(speaker=speaker, text=said(str(event.get("text") or ""), us.user_id),
-                  attachments=tuple(attachments(event)))  # fmt: skip
+    ours = event.get("user") == us.user_id or event.get("bot_id") == us.bot_id
+    speaker = "Threadbox" if ours else name
+    files = () if ours else tuple(attachments(event))  # what we made is in the sandbox, or is gone with it
+    return Quoted(speaker=speaker, text=said(str(event.get("text") or ""), us.user_id), attachments=files)
 
 
 def edited(event: Json, us: Identity) -> tuple[str, str, str] | None:

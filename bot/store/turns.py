@@ -70,3 +70,9 @@ class SqlTurns:
         async with self._database.begin() as connection:
             found = await connection.execute(select(threads.c.has_sandbox).where(threads.c.id == thread_id))
             return bool(found.scalar_one())
+
+    async def has_answered(self, thread_id: str) -> bool:
+        """See bot.store_ports.Turns."""
+        query = select(turns.c.id).where(turns.c.thread_id == thread_id, turns.c.status == "done").limit(1)
+        async with self._database.begin() as connection:
+            return (await connection.execute(query)).first() is not None

@@ -228,3 +228,17 @@ async def test_trying_again_knows_what_was_said_and_what_had_joined(bot: Bot, mo
     told = str(model.requests[-1]["messages"])
     assert "what number?" in told
     assert "and twice that?" in told
+
+
+async def test_what_was_said_before_comes_along_once_even_where_nothing_is_remembered(direct: Bot) -> None:
+    first = await direct.ask("```\nprint('one')\n```")
+    direct.platform.said = [
+        Quoted(speaker="Olga", text="x", attachments=(Attachment(name="a", size=1, source="gone"),))
+    ]
+
+    sent = replace(direct.message("```\nprint('two')\n```"), in_thread=True)
+    await direct.intake.take(sent, direct.platform)
+    second = await direct.platform.ended(sent.message_id)
+
+    assert (first, second) == ("done", "done")
+    assert "could not be fetched" not in direct.platform.text()
