@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Coroutine
 from typing import Any
@@ -37,6 +38,7 @@ def make_app(config: SlackConfig, calls: SlackCalls, us: Identity, listeners: Sl
             bot_token=config.bot_token,
         )
 
+    logging.getLogger("slack_bolt.AsyncApp").setLevel(logging.ERROR)  # it warns of a token beside `authorize`
     app = AsyncApp(
         name="threadbox",
         client=calls.client,

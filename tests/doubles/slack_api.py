@@ -57,6 +57,7 @@ class SlackApi:
     reactions: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: list[tuple[float, str, Json]] = field(default_factory=list)
     stream_appends: int = 10_000
+    scopes: list[str] = field(default_factory=list)
     minute: float | None = None
     """The length of Slack's minute where its limits are kept; None keeps none."""
     over_limit: list[str] = field(default_factory=list)
@@ -113,7 +114,10 @@ class SlackApi:
     # ---- who
 
     def do_auth_test(self) -> Json:
-        return {"user_id": BOT_USER, "bot_id": BOT, "team_id": TEAM, "url": "https://example.slack.com/"}
+        return {
+            "user_id": BOT_USER, "bot_id": BOT, "team_id": TEAM, "url": "https://example.slack.com/",
+            "user": "threadbox", "team": "Example",
+        }  # fmt: skip
 
     def do_users_info(self, user: str) -> Json:
         if user not in self.users:

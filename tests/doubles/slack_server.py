@@ -85,7 +85,8 @@ class SlackServer:
             case Fault(word):
                 return web.json_response({"ok": False, "error": word})
         try:
-            return web.json_response(self.api.call(method, arguments))
+            scopes = {"x-oauth-scopes": ",".join(self.api.scopes)}
+            return web.json_response(self.api.call(method, arguments), headers=scopes)
         except ApiError as error:
             return web.json_response({"ok": False, "error": str(error)})
 
