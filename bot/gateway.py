@@ -85,7 +85,6 @@ def make_slack_config(settings: Settings) -> SlackConfig | None:
         port=settings.slack_port,
         command=settings.slack_command,
         admins=frozenset(settings.slack_admins.replace(",", " ").split()),
-        upload_bytes=settings.upload_mib * MIB,
     )
 
 

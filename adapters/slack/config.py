@@ -16,7 +16,6 @@ NAME = "slack"
 API_URL = "https://slack.com/api/"
 
 # of a message
-BLOCKS_MOST = 50
 MESSAGE_CHARS = 9_000  # of all block text; Slack refuses somewhere above, undocumented
 PLAIN_CHARS = 3_900  # of text without blocks; above 4,000 Slack may split it
 CODE_CHARS = 3_000  # of a cell's code in its message; all of it by the button
@@ -83,7 +82,6 @@ class SlackConfig:
     port: int = 3000
     command: str = "/sandbox"
     admins: frozenset[str] = frozenset()
-    upload_bytes: int = 32 << 20
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError, one mistake at a time."""

@@ -9,7 +9,7 @@ from adapters.slack.config import CODE_CHARS, HEAD_CHARS, MESSAGE_CHARS, OUTPUT_
 from adapters.slack.text import fenceless, harmless, harmless_code, plain
 from bot.markdown import closed, fenced, split
 from bot.model import Artifact, Code, File, Notice, Picture, Printed, Reply, Text
-from bot.text import cut_middle, printable, size_words
+from bot.text import cut_middle, printable
 
 Json = dict[str, Any]
 
@@ -207,11 +207,6 @@ def task(reply: Reply) -> Json | None:
     line = "its code" if code.hidden else harmless_code(line)
     title = f"Run {code.language or 'code'}: {line}"
     return {"type": "task_update", "id": reply.key, "title": title[:120], "status": status}
-
-
-def file_words(artifact: Artifact) -> str:
-    """A file that could not be shown, in words."""
-    return f"{artifact.name} ({size_words(artifact.size)})"
 
 
 def with_form_button(words: str, thread: str) -> list[Json]:

@@ -55,7 +55,6 @@ def config(url: str, *, http: bool = False) -> SlackConfig:
         api_url=f"{url}/api/",
         host="127.0.0.1",
         port=0,
-        upload_bytes=1 << 20,
     )
 
 
