@@ -41,7 +41,9 @@ test: dev
 	@.ci/machine docker chromium postgres emulate gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
-	$(PYTEST)
+	@# two processes: those that start whole bots wait for other things than those that start containers
+	@$(PYTEST) tests/e2e & other=$$!; \
+	$(PYTEST) --ignore=tests/e2e; status=$$?; wait $$other && exit $$status
 
 unit: dev
 	@# processes rather than workers of one: each imports only what its own part needs. Four on two cores: a third of

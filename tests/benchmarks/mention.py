@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.slack import Core, SlackStore, slack
-from bot.app import App
+from bot.app import App, container_instance
 from bot.clock import utc_now
+from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from tests.benchmarks.timing import summary
 from tests.doubles.model_server import model_server, python
@@ -51,7 +52,17 @@ async def measure_mentions() -> dict[str, Any]:
                 clock=utc_now,
             )
             async with connected.serving(core):
-                return await _mentions(server, People(server))
+                figures = await _mentions(server, People(server))
+        await _remove_containers(settings)
+        return figures
+
+
+async def _remove_containers(settings: Settings) -> None:
+    """A bot that stops leaves them for its next start; here there is none."""
+    engine = make_engine(settings, instance=container_instance(settings.folder))
+    for container in await engine.containers():
+        await engine.remove(container.container_id)
+    await engine.aclose()
 
 
 async def _mentions(server: SlackServer, people: People) -> dict[str, Any]:
