@@ -11,7 +11,8 @@ PYTEST := $(BIN)/python -W error -m pytest
 NO_SERVICE := -m "not docker and not browser and not postgres"
 # the tests that import AutoGen, SQLAlchemy or DBOS; a new module is among the others until it is named here
 OF_SLACK := $(addprefix tests/,$(addsuffix .py,unit/test_slack_outbound contracts/test_platform \
-  $(addprefix integration/test_slack,_emulate _faults _setup) integration/test_slack))
+  $(addprefix integration/test_slack,_emulate _faults _gaps _http _rights \
+  _setup) integration/test_slack))
 OF_BOT := $(addprefix tests/,$(addsuffix .py,$(addprefix unit/test_,context observability options render settings text \
   web words) $(addprefix contracts/test_,queue store) $(addprefix integration/test_,autogen intake models resume \
   steering turns vision)))

@@ -212,9 +212,7 @@ class SlackApi:
         self.statuses.append(status)
         return {}
 
-    def do_assistant_threads_setStatus(self, **status: Any) -> Json:
-        self.statuses.append(status)
-        return {}
+    do_assistant_threads_setStatus = do_agents_sessions_setStatus
 
     # ---- streams
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.service import SandboxService
     from tests.doubles.bot import Bot
     from tests.doubles.model_server import ModelServer
+    from tests.doubles.slack_bot import SlackBot
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +70,17 @@ async def direct(tmp_path: Path, sandboxes: SandboxService) -> AsyncIterator[Bot
     from tests.doubles.bot import running_bot
 
     async with running_bot(tmp_path, sandboxes) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected(
+    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
+) -> AsyncIterator[SlackBot]:
+    """The Slack adapter on a loopback Slack, by Socket Mode."""
+    from tests.doubles.slack_bot import slack_bot
+    from tests.doubles.slack_server import slack_server
+
+    folder = tmp_path_factory.mktemp("slack")
+    async with slack_server() as server, slack_bot(folder, sandboxes, server, agent=agent) as running:
         yield running

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
 from adapters.slack import stream as streams
 from bot.errors import ConfigurationError
-from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.model_server import Fault as ModelFault
 from tests.doubles.model_server import ModelServer, python
 from tests.doubles.slack_api import Fault
 from tests.doubles.slack_bot import SlackBot, slack_bot
 from tests.doubles.slack_people import MENTION, buttons, words
-from tests.doubles.slack_server import SlackServer, signed, slack_server
+from tests.doubles.slack_server import SlackServer, slack_server
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,15 +26,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(loop_scope="module")
 async def chat() -> AsyncIterator[SlackServer]:
     async with slack_server() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connected(
-    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
-) -> AsyncIterator[SlackBot]:
-    folder = tmp_path_factory.mktemp("slack")
-    async with slack_server() as server, slack_bot(folder, sandboxes, server, agent=agent) as running:
         yield running
 
 
@@ -174,58 +161,6 @@ async def test_duplicates_and_reordered_deliveries_are_answered_once_in_order(
     assert sorted(asked) == [f"Ada: number {number}" for number in range(3)]
 
 
-async def test_a_new_connection_catches_up_on_what_was_missed(bot: SlackBot, model: ModelServer) -> None:
-    root = await bot.people.say(f"{MENTION} hello")
-    await bot.people.ended(root)
-    before = bot.server.connections
-
-    missed = bot.people.store("are you there?", thread=root)["ts"]
-    mention = bot.people.store(f"{MENTION} a new thread")["ts"]
-    bot.people.store("not for us")
-    await bot.server.disconnect()
-    await bot.people.ended(missed)
-    await bot.people.ended(mention)
-
-    assert bot.server.connections > before
-    assert len(model.requests) == 3
-
-
-async def test_nothing_is_answered_twice_after_a_gap(bot: SlackBot, model: ModelServer) -> None:
-    root = await bot.people.say(f"{MENTION} hello")
-    await bot.people.ended(root)
-    await bot.people.say(f"{MENTION} run", user="UGUEST", thread=root)
-    told = len(bot.server.api.whispers)
-
-    for _ in range(2):
-        count = bot.server.connections
-        await bot.server.disconnect()
-        await bot.server.until(lambda count=count: bot.server.connections > count)
-    ts = await bot.people.say("still there?", thread=root)
-    await bot.people.ended(ts)
-
-    assert len(model.requests) == 2
-    assert len(bot.server.api.whispers) == told
-
-
-async def test_a_socket_that_went_dumb_is_left_for_a_new_one(
-    tmp_path: Path,
-    sandboxes: SandboxService,
-    model: ModelServer,
-    agent: Agent,
-    chat: SlackServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("adapters.slack.server.WATCH", (0.1, 0.3))
-    chat.mute = True
-
-    async with slack_bot(tmp_path, sandboxes, chat, agent=agent) as bot:
-        chat.mute = False
-        await chat.until(lambda: chat.sockets)
-        ts = await bot.people.say(f"{MENTION} hello")
-
-        assert await bot.people.ended(ts) == "white_check_mark"
-
-
 async def test_wrong_tokens_are_named_at_the_start(
     tmp_path: Path, sandboxes: SandboxService, chat: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,22 +181,6 @@ async def test_a_failure_that_is_no_json_ends_nothing_but_its_call(bot: SlackBot
     second = await bot.people.say("two", thread=first)
 
     assert await bot.people.ended(second) == "white_check_mark"
-
-
-async def test_a_connection_that_cannot_be_made_is_tried_again(
-    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent, chat: SlackServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("adapters.slack.server.WATCH", (0.1, 60.0))
-    async with slack_bot(tmp_path, sandboxes, chat, agent=agent) as bot:
-        chat.refuse_sockets = True
-        await chat.disconnect()
-        await chat.until(lambda: not chat.sockets)
-        await asyncio.sleep(0.5)
-        chat.refuse_sockets = False
-        ts = await bot.people.say(f"{MENTION} hello")
-
-        assert await bot.people.ended(ts) == "white_check_mark"
 
 
 async def test_an_answer_is_posted_however_often_it_was_cut_off(
@@ -305,113 +224,8 @@ async def test_a_stop_that_is_told_of_twice_stops_one_run(bot: SlackBot, model: 
     assert await bot.people.ended(queued) == "white_check_mark"
 
 
-async def test_what_was_refused_does_not_run_when_it_is_allowed_later(bot: SlackBot, model: ModelServer) -> None:
-    root = await bot.people.say(f"{MENTION} hello")
-    await bot.people.ended(root)
-    await bot.people.say(f"{MENTION} run evil", user="UGUEST", thread=root)
-    await bot.people.command("config set guests allow", user="UROOT")
-
-    bot.listeners._heard.clear()  # as after a restart
-    count = bot.server.connections
-    await bot.server.disconnect()
-    await bot.server.until(lambda: bot.server.connections > count)
-    ts = await bot.people.say("still there?", thread=root)
-    await bot.people.ended(ts)
-
-    assert not any("run evil" in str(request["messages"]) for request in model.requests)
-
-
-async def test_a_mention_is_found_behind_hundreds_of_messages_of_others(bot: SlackBot, model: ModelServer) -> None:
-    root = await bot.people.say(f"{MENTION} hello")
-    await bot.people.ended(root)
-    for number in range(250):
-        bot.people.store(f"small talk {number}")
-    missed = bot.people.store(f"{MENTION} and you?")["ts"]
-    for number in range(250):
-        bot.people.store(f"more of it {number}")
-
-    await bot.server.disconnect()
-
-    assert await bot.people.ended(missed) == "white_check_mark"
-
-
 async def test_a_quick_turn_leaves_no_session_at_work(bot: SlackBot, model: ModelServer) -> None:
     ts = await bot.people.say(f"{MENTION} hello")
     await bot.people.ended(ts)
 
     await bot.server.until(lambda: not bot.server.api.statuses or bot.server.api.statuses[-1]["status"] == "active")
-
-
-# ---- HTTP
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connected_by_http(
-    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
-) -> AsyncIterator[SlackBot]:
-    folder = tmp_path_factory.mktemp("slack")
-    async with slack_server() as server, slack_bot(folder, sandboxes, server, http=True, agent=agent) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def by_http(connected_by_http: SlackBot, model: ModelServer) -> SlackBot:
-    return await connected_by_http.as_new()
-
-
-async def test_http_serves_mentions_commands_and_buttons(by_http: SlackBot, model: ModelServer) -> None:
-    ts = await by_http.people.say(f"{MENTION} hello")
-    await by_http.people.ended(ts)
-    answer = by_http.people.thread(ts)[-1]
-
-    status = await by_http.people.command("status")
-    await by_http.people.press("threadbox_rerun", answer)
-    await by_http.server.until(lambda: len(model.requests) == 2)
-
-    assert "I am here" in status["text"]
-
-
-async def test_the_same_signed_body_twice_is_one_turn(by_http: SlackBot, model: ModelServer) -> None:
-    message = by_http.people.store(f"{MENTION} hello")
-    body = aiohttp.JsonPayload(
-        {"type": "event_callback", "team_id": "T1", "event_id": "Ev1", "event": {**message, "channel": "C1"}}
-    )._value.decode()  # fmt: skip
-    headers = {"Content-Type": "application/json", **signed(body)}
-
-    async with aiohttp.ClientSession() as session:
-        for _ in range(3):
-            async with session.post(by_http.server.events_url, data=body, headers=headers) as response:
-                assert response.status == 200
-    await by_http.people.ended(message["ts"])
-
-    assert len(model.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 401),
-        ({"X-Slack-Request-Timestamp": "soon", "X-Slack-Signature": "v0=x"}, 401),
-        ({"X-Slack-Request-Timestamp": "-1", "X-Slack-Signature": "v0=x"}, 401),
-        ({"X-Slack-Request-Timestamp": "1700000000", "X-Slack-Signature": "v0=x"}, 401),
-        ({"X-Slack-Request-Timestamp": "9" * 40, "X-Slack-Signature": "v0=x"}, 401),
-        ({"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=abc"}, 401),
-        ({"X-Slack-Request-Timestamp": str(int(time.time()))}, 401),
-    ],
-)
-async def test_what_is_not_slacks_is_turned_away(by_http: SlackBot, headers: dict[str, str], status: int) -> None:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(
-            by_http.server.events_url, data=b'{"type": "url_verification", "challenge": "x"}', headers=headers
-        ) as response,
-    ):
-        assert response.status == status
-
-
-async def test_a_body_that_is_too_large_or_no_text_is_turned_away(by_http: SlackBot) -> None:
-    async with aiohttp.ClientSession() as session:
-        for body, status in ((io.BytesIO(b"x" * (2 << 20)), 413), (io.BytesIO(b"\xff\xfe"), 400)):
-            headers = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=abc"}
-            async with session.post(by_http.server.events_url, data=body, headers=headers) as response:
-                assert response.status == status
