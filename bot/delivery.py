@@ -150,7 +150,11 @@ async def deliver_again(outbox: Outbox, platforms: Mapping[str, Platform]) -> in
         if platform is None:
             continue
         try:
-            message_id = await platform.find(key, reply) or await platform.publish(key, reply)
+            message_id = await platform.find(key, reply)
+            if message_id is None:
+                message_id = await platform.publish(key, reply)
+            else:  # its text was posted; what goes with it may not have been
+                await platform.update(key, message_id, reply)
         except Exception:  # one thread that is gone must not keep the others waiting
             log.exception("delivery.failed_again", reply=reply.key)
             continue

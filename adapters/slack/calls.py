@@ -146,7 +146,7 @@ class SlackCalls:
         self.budget.pause(buckets[-1], seconds)
 
     async def download(self, url: str, limit: int) -> bytes:
-        """A file of Slack's, at most `limit` bytes and one to see that there were more. Raises LookupError."""
+        """A file of Slack's. Raises LookupError, also when it has more than `limit` bytes; ConnectionError."""
         if not self._config.is_slack_file(url):
             raise LookupError(f"not a file of Slack's: {url[:60]}")
         headers = {"Authorization": f"Bearer {self._config.bot_token}"}
@@ -154,7 +154,7 @@ class SlackCalls:
             async with self._session.get(url, headers=headers, allow_redirects=False) as response:
                 if response.status != 200 or (response.content_type == "text/html" and ".htm" not in url):
                     raise LookupError(f"Slack did not give the file (status {response.status})")
-                return await response.content.read(limit + 1) if limit < 1 << 16 else await _read(response, limit + 1)
+                return await _read(response, limit)
         except aiohttp.ClientError as error:
             raise ConnectionError(f"download: {type(error).__name__}") from error
 
@@ -172,9 +172,9 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     data = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
         data += chunk
-        if len(data) >= most:
-            break
-    return bytes(data[:most])
+        if len(data) > most:  # half a file is no file
+            raise LookupError(f"larger than the {most} bytes that Slack spoke of")
+    return bytes(data)
 
 
 def _field(value: Any) -> str:

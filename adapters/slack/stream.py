@@ -68,10 +68,6 @@ class Streams:
         self._open[ts] = _Stream(key.channel, ts, text, self._clock())
         return ts
 
-    def is_open(self, ts: str) -> bool:
-        """Whether a message is a stream of ours still."""
-        return ts in self._open
-
     async def grow(self, ts: str, reply: Reply) -> bool:
         """Append what is new; false when the message is no stream (any more) and must be edited."""
         stream = self._open.get(ts)

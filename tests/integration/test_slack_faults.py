@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from adapters.slack import stream as streams
+from bot.delivery import deliver_again
 from bot.errors import ConfigurationError
+from bot.model import Reply, ThreadKey
 from sandbox.service import SandboxService
 from tests.doubles.model_server import Fault as ModelFault
 from tests.doubles.model_server import ModelServer, python
@@ -32,6 +34,23 @@ async def chat() -> AsyncIterator[SlackServer]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def bot(connected: SlackBot, model: ModelServer) -> SlackBot:
     return await connected.as_new()
+
+
+def thread_of(ts: str) -> ThreadKey:
+    return ThreadKey(platform="slack", workspace="T1", channel="C1", thread=ts)
+
+
+class GivenUp:
+    """An outbox with one reply that was not posted for sure."""
+
+    def __init__(self, reply: Reply, key: ThreadKey) -> None:
+        self._left = [(key, reply)]
+
+    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
+        return self._left[:limit]
+
+    async def posted(self, reply: Reply, message_id: str) -> None:
+        self._left.clear()
 
 
 @pytest.mark.parametrize("fault", [Fault("cut_after"), Fault("cut"), Fault("status", 503), Fault("ratelimited", 0.1)])
@@ -229,3 +248,29 @@ async def test_a_quick_turn_leaves_no_session_at_work(bot: SlackBot, model: Mode
     await bot.people.ended(ts)
 
     await bot.server.until(lambda: not bot.server.api.statuses or bot.server.api.statuses[-1]["status"] == "active")
+
+
+async def test_a_file_that_is_larger_than_slack_said_is_left_out_and_named(bot: SlackBot, model: ModelServer) -> None:
+    file = bot.people.file("big.bin", b"x" * (2 << 20)) | {"size": 0}
+
+    ts = await bot.people.say(f"{MENTION} look", files=[file])
+    await bot.people.ended(ts)
+
+    assert "big.bin could not be fetched and was left out" in bot.people.shown(ts)
+
+
+async def test_an_answer_that_was_given_up_is_swept_up_with_its_files(bot: SlackBot, model: ModelServer) -> None:
+    model.script[:] = [python("open('a.txt', 'w').write('a')"), "Done."]
+    ts = await bot.people.say(f"{MENTION} write")
+    await bot.people.ended(ts)
+    turn = (await bot.parts.history.entries(thread_of(ts), 1))[0]
+    given_up = [reply for reply in turn.replies if "a.txt" in str(reply)]
+    bot.server.api.messages["C1"] = [m for m in bot.server.api.messages["C1"] if not m.get("files")]
+    for file in bot.server.api.files.values():
+        file["channels"] = []
+
+    posted = await deliver_again(GivenUp(given_up[0], thread_of(ts)), bot.parts.platforms)  # type: ignore[arg-type]
+
+    assert posted == 1
+    assert bot.people.shown(ts).count("[file a.txt]") == 1
+    assert sum("open('a.txt'" in words(message) for message in bot.people.thread(ts)) == 1
