@@ -159,6 +159,18 @@ def slack_manifest(
     _go(lambda settings: print_slack_manifest(settings, name, command, url))
 
 
+discord = typer.Typer(no_args_is_help=True, help="Threadbox as a Discord bot.")
+app.add_typer(discord, name="discord")
+
+
+@discord.command("invite")
+def invite_to_discord() -> None:
+    """Print the link that adds the bot to a server, with the permissions that it needs."""
+    from bot.gateway import print_discord_invite
+
+    _go(print_discord_invite)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

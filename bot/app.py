@@ -35,6 +35,7 @@ from bot.store import (
     Database,
     SqlChoices,
     SqlHistory,
+    SqlMemos,
     SqlOutbox,
     SqlPeople,
     SqlRecords,
@@ -66,6 +67,7 @@ class Parts:
     artifacts: BlobArtifacts
     people: SqlPeople
     choices: SqlChoices
+    memos: SqlMemos
 
 
 class App:
@@ -132,6 +134,7 @@ class App:
             artifacts=artifacts,
             people=self._front.people,
             choices=self._front.choices,
+            memos=SqlMemos(database),
         )
 
     def _make_queue(self, folder: Path) -> DbosTurnQueue | MemoryTurnQueue:

@@ -57,8 +57,10 @@ def _block(value: Json) -> Block:
 
 
 def message_to_json(message: IncomingMessage) -> Json:
-    """A message as plain JSON."""
-    return {**asdict(message), "sent_at": message.sent_at.isoformat()}
+    """A message as plain JSON, without what its author is now."""
+    value = {**asdict(message), "sent_at": message.sent_at.isoformat()}
+    del value["author"]["groups"]
+    return value
 
 
 def message_from_json(value: Json) -> IncomingMessage:

@@ -207,6 +207,21 @@ class Commands:
         """See bot.ports.Commands."""
         return await self._config.submit(key, person, scope, values)
 
+    async def gone(self, place: ThreadKey, *, for_good: bool) -> int:
+        """See bot.ports.Commands."""
+        count = 0
+        for name in sorted(await self._service.keys()):
+            key = key_of_sandbox(name)
+            if key is None or not _is_within(key, place):
+                continue
+            while (first := await self._waiting.first(key)) is not None:
+                await self._waiting.withdraw(first.id)
+            self._stops.stop(key)
+            async with self._service.lease(name) as lease:
+                await (lease.reset() if for_good else lease.put_away())
+            count += 1
+        return count
+
     async def judge(self, turn_id: str, person: Person, value: int) -> str:
         """See bot.ports.Commands."""
         kept = await self._choices.judge(turn_id, person.id, value)
@@ -225,6 +240,13 @@ def key_of_sandbox(name: str) -> ThreadKey | None:
         return None
     platform, workspace, channel, thread = parts
     return ThreadKey(platform=platform, workspace=workspace, channel=channel, thread=thread)
+
+
+def _is_within(key: ThreadKey, place: ThreadKey) -> bool:
+    """Whether a thread is, or is in, a place; what is empty of the place is any."""
+    of_place = (place.platform, place.workspace, place.channel, place.thread)
+    of_key = (key.platform, key.workspace, key.channel, key.thread)
+    return all(wanted in ("", given) for wanted, given in zip(of_place, of_key, strict=True))
 
 
 def _state(entry: Entry) -> str:

@@ -45,7 +45,7 @@ class ConfigCommand:
             there = await self._choices.unset(invocation.key, scope, option.name)
             return f"{option.name} is no longer set for the {scope}." if there else f"It was not set for the {scope}."
         words = _unquoted(value.strip())
-        shown = words_of(option.parse(words))
+        shown = words_of(option.parse(words), option.name)
         await self._choices.set(invocation.key, scope, option.name, words, invocation.person.id)
         return f"{option.name} is now {shown or 'empty'} for the {scope}."
 
@@ -56,9 +56,8 @@ class ConfigCommand:
             raise Refused(refusal)
 
     async def _show(self, key: ThreadKey) -> str:
-        stored = await self._choices.stored(key)
         lines = [f"- **{field.name}**: {field.value or '(empty)'} ({field.source}) · {field.says}"
-                 for field in self._fields(stored)]  # fmt: skip
+                 for field in await self.all_fields(key)]  # fmt: skip
         return "\n".join(lines)
 
     async def fields(self, key: ThreadKey, person: Person, scope: Scope) -> list[Field]:
@@ -68,34 +67,35 @@ class ConfigCommand:
         def may(name: str) -> bool:
             return may_set(self._options.option(name), scope, person, requesters) is None
 
-        return [field for field in self._fields(await self._choices.stored(key)) if may(field.name)]
+        return [field for field in await self.all_fields(key) if may(field.name)]
 
     async def all_fields(self, key: ThreadKey) -> list[Field]:
         """See bot.ports.Commands."""
-        return self._fields(await self._choices.stored(key))
+        return self._fields(await self._choices.stored(key), key.platform)
 
-    def _fields(self, stored: Stored) -> list[Field]:
+    def _fields(self, stored: Stored, platform: str) -> list[Field]:
         effective = self._options.effective(stored)
         return [
             Field(
                 name=option.name,
                 says=option.says,
-                value=words_of(getattr(effective, option.name)),
+                value=words_of(getattr(effective, option.name), option.name),
                 source=self._options.source(option.name, stored),
                 choices=option.choices,
             )
             for option in self._options
+            if option.platform in ("", platform)
         ]
 
     async def submit(self, key: ThreadKey, person: Person, scope: Scope, values: Mapping[str, str]) -> dict[str, str]:
         """See bot.ports.Commands."""
         mistakes: dict[str, str] = {}
         changed: dict[str, str] = {}
-        before = {field.name: field.value for field in self._fields(await self._choices.stored(key))}
+        before = {field.name: field.value for field in await self.all_fields(key)}
         for name, words in values.items():
             try:
-                value = words_of(self._options.option(name).parse(words))
-                if value != before[name]:
+                value = words_of(self._options.option(name).parse(words), name)
+                if value != before.get(name):
                     await self._may_set(name, scope, key, person)
                     changed[name] = words
             except Refused as error:

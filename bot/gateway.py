@@ -7,12 +7,19 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from adapters.slack import Core, SlackConfig, SlackStore, manifest, slack
+from adapters.discord import DiscordConfig, DiscordStore, discord_platform
+from adapters.discord.check import check as check_discord
+from adapters.discord.check import invite as discord_invite
+from adapters.discord.server import Discord
+from adapters.slack import SlackConfig, SlackStore, manifest, slack
 from adapters.slack.check import check as check_slack
+from adapters.slack.server import Slack
 from adapters.web import WebConfig, make_platform, serving
 from adapters.web.config import LOOPBACK
-from bot.app import App
+from bot.app import App, Parts
 from bot.clock import utc_now
+from bot.core import Core
+from bot.errors import ConfigurationError
 from bot.findings import start_findings
 from bot.images import have_image
 from bot.ports import Platform
@@ -27,49 +34,66 @@ OK = 0
 
 async def serve(settings: Settings, say: Say) -> int:
     """Serve until cancelled. Raises BotError, SandboxError."""
-    slack_config = make_slack_config(settings)
-    web_config = WebConfig(
-        host=settings.web_host,
-        port=settings.web_port,
-        token=settings.web_token.get_secret_value() if settings.web_token else None,
-        upload_bytes=settings.upload_mib * MIB,
-    )
+    make_slack_config(settings), make_discord_config(settings)  # what is wrong there is said at once
     await have_image(settings, say)
     for finding in await start_findings(settings):
         if finding.level != "ok":
             say(f"{finding.level}: {finding.what}. {finding.mend}")
     async with App(settings) as app, AsyncExitStack() as stack:
         parts = app.parts
-        platforms: dict[str, Platform] = {}
-        connected = None
-        if slack_config is not None:  # entered into the app: replies go out until the queue has stopped
-            store = SlackStore(artifacts=parts.artifacts, people=parts.people)
-            connected = await app.enter(slack(slack_config, store))
-            platforms[connected.platform.name] = connected.platform
+        connected = await _connect(app, settings)
+        platforms: dict[str, Platform] = {one.platform.name: one.platform for one in connected}
         web = make_platform(parts.intake, parts.commands, parts.history, parts.artifacts)
         if serves_web(settings):
             platforms[web.name] = web
         await app.serve(platforms)
         if serves_web(settings):
-            say(f"Threadbox is ready: {await stack.enter_async_context(serving(web, web_config, utc_now))}")
-        if connected is not None:
-            core = Core(
-                intake=parts.intake,
-                commands=parts.commands,
-                history=parts.history,
-                choices=parts.choices,
-                clock=utc_now,
-            )
-            say(f"Threadbox is ready: {await stack.enter_async_context(connected.serving(core))}")
+            address = await stack.enter_async_context(serving(web, _web_config(settings), utc_now))
+            say(f"Threadbox is ready: {address}")
+        core = make_core(parts)
+        for one in connected:
+            say(f"Threadbox is ready: {await stack.enter_async_context(one.serving(core))}")
         if not settings.has_model:
             say("No model is set: I run code blocks as they are. Put OPENAI_API_KEY into .env to have an agent.")
         await asyncio.Event().wait()
     return OK
 
 
+async def _connect(app: App, settings: Settings) -> list[Slack | Discord]:
+    """Every platform with a token, entered into the app: replies go out until the queue has stopped."""
+    parts = app.parts
+    connected: list[Slack | Discord] = []
+    slack_config, discord_config = make_slack_config(settings), make_discord_config(settings)
+    if slack_config is not None:
+        slack_store = SlackStore(artifacts=parts.artifacts, people=parts.people)
+        connected.append(await app.enter(slack(slack_config, slack_store)))
+    if discord_config is not None:
+        discord_store = DiscordStore(artifacts=parts.artifacts, people=parts.people, memos=parts.memos)
+        connected.append(await app.enter(discord_platform(discord_config, discord_store, parts.commands)))
+    return connected
+
+
+def make_core(parts: Parts) -> Core:
+    """What platforms hand their deliveries to."""
+    return Core(
+        intake=parts.intake, commands=parts.commands, history=parts.history, choices=parts.choices, clock=utc_now
+    )
+
+
+def _web_config(settings: Settings) -> WebConfig:
+    return WebConfig(
+        host=settings.web_host,
+        port=settings.web_port,
+        token=settings.web_token.get_secret_value() if settings.web_token else None,
+        upload_bytes=settings.upload_mib * MIB,
+    )
+
+
 def serves_web(settings: Settings) -> bool:
     """Whether the web chat is served: by default where no other platform is."""
-    return settings.web == "on" or (settings.web == "auto" and settings.slack_bot_token is None)
+    return settings.web == "on" or (
+        settings.web == "auto" and settings.slack_bot_token is None and settings.discord_bot_token is None
+    )
 
 
 def make_slack_config(settings: Settings) -> SlackConfig | None:
@@ -88,9 +112,33 @@ def make_slack_config(settings: Settings) -> SlackConfig | None:
     )
 
 
+def make_discord_config(settings: Settings) -> DiscordConfig | None:
+    """Discord's slice of the settings; None without a token. Raises ConfigurationError."""
+    if settings.discord_bot_token is None:
+        return None
+    return DiscordConfig(
+        token=settings.discord_bot_token.get_secret_value(),
+        api_url=settings.discord_api_url,
+        gateway_url=settings.discord_gateway_url,
+        message_content=settings.discord_message_content,
+        direct_messages=settings.discord_direct_messages,
+        shards=settings.discord_shards,
+        admins=frozenset(settings.discord_admins.replace(",", " ").split()),
+    )
+
+
 async def print_slack_manifest(settings: Settings, name: str, command: str | None, url: str | None) -> int:
     """Print the manifest of the Slack app. Raises ConfigurationError."""
     sys.stdout.write(manifest(name, command or settings.slack_command, url))
+    return OK
+
+
+async def print_discord_invite(settings: Settings) -> int:
+    """Print the link that adds the bot to a server. Raises ConfigurationError."""
+    config = make_discord_config(settings)
+    if config is None:
+        raise ConfigurationError("Put DISCORD_BOT_TOKEN into .env first.")
+    sys.stdout.write(f"{await discord_invite(config)}\n")
     return OK
 
 
@@ -100,6 +148,9 @@ async def check_platforms(settings: Settings) -> list[Finding]:
     slack_config = make_slack_config(settings)
     if slack_config is not None:
         findings += await check_slack(slack_config)
+    discord_config = make_discord_config(settings)
+    if discord_config is not None:
+        findings += await check_discord(discord_config)
     if serves_web(settings):
         findings.append(_check_web(settings))
     return findings

@@ -90,11 +90,14 @@ class Intake:
         if not message.for_us and not engaged and platform.keeps_history:
             return Receipt(kind="ignored")
         options = self._options.effective(await self._store.choices.stored(message.key))
-        answer = message.for_us or (engaged and options.followups == "all" and not message.for_others)
+        followed = options.followups == "all" and options.answers == "on"
+        answer = message.for_us or (engaged and followed and not message.for_others)
         if answer:
             await self._check(message, options)
             if self._commands.is_word(message):
                 return await self._command(message)
+            if options.answers == "off":
+                raise Refused("I do not answer here. An admin can change that: `config set channel answers on`.")
             await self._check_person(message, options)
         turn = await self._inbox.claim(message, answer=answer)
         if turn is None:

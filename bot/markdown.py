@@ -7,6 +7,24 @@ import re
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+-]*)")
 _RUN = re.compile(r"`{3,}")
 
+ZERO_WIDTH = "\u200b"
+_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[^)]*)?\)")
+_REFERENCE = re.compile(r"^( {0,3}\[[^\]\n]+\]):", re.MULTILINE)
+_LOOKS_LIKE_ADDRESS = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
+
+
+def honest_links(markdown: str) -> str:
+    """Markdown in which no link's label is another address, and no image is fetched by being shown."""
+    markdown = _LINK.sub(lambda match: link(match[2], match[3]), markdown)
+    return _REFERENCE.sub(rf"\1{ZERO_WIDTH}:", markdown)  # [label][1] would hide where it leads
+
+
+def link(label: str, url: str) -> str:
+    """A link; what its label hides is said beside it."""
+    if _LOOKS_LIKE_ADDRESS.search(label) and label.strip("/ ") not in url:
+        return f"{label} ({url})"
+    return f"[{label}]({url})" if label else url
+
 
 def fenced(text: str, language: str = "") -> str:
     """`text` in a fence that is longer than any within."""

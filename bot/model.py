@@ -33,6 +33,8 @@ class Person:
     name: str
     standing: Standing = "member"
     is_admin: bool = False
+    groups: tuple[str, ...] = ()
+    """The roles that they have now, in the platform's ids; not kept with their messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

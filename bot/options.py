@@ -15,7 +15,7 @@ Scope = Literal["workspace", "channel", "thread"]
 SCOPES: tuple[Scope, ...] = ("workspace", "channel", "thread")
 PROMPT_CHARS = 2_000
 ALLOW_MOST = 200  # people on one list
-EVERYONE = "everyone"
+EMPTY_LISTS = {"allow": "everyone", "deny": "nobody"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,9 @@ class Effective:
     stop_by: Literal["anyone", "requester"] = "anyone"
     guests: Literal["refuse", "allow"] = "refuse"
     allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    answers: Literal["on", "off"] = "on"
+    answer_in: Literal["thread", "channel"] = "thread"
     daily_turns: int = 0
 
 
@@ -55,6 +58,8 @@ class Option:
     choices: tuple[str, ...] = ()
     in_thread: bool = True
     """Whether a thread may have its own; only admins set the others."""
+    platform: str = ""
+    """The one platform that it means something on; empty: on all."""
 
 
 Stored = Mapping[Scope, Mapping[str, Any]]
@@ -92,10 +97,10 @@ class Options:
         return next((scope for scope in reversed(SCOPES) if name in stored.get(scope, {})), "default")
 
 
-def words_of(value: Any) -> str:
-    """A value as people write it."""
+def words_of(value: Any, name: str = "") -> str:
+    """A value as people write it; `name` is the option's, for what an empty list is called."""
     if isinstance(value, tuple):
-        return ", ".join(value) or EVERYONE
+        return ", ".join(value) or EMPTY_LISTS.get(name, "")
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
@@ -112,7 +117,16 @@ def _all(ranges: Ranges) -> list[Option]:
         _choice("show_code", "whether the code is shown with its output", ("on", "off")),
         _choice("stop_by", "who may stop a run", ("anyone", "requester"), in_thread=False),
         _choice("guests", "whether guests and people of other companies may ask", ("refuse", "allow"), in_thread=False),
-        Option(name="allow", says="who may ask: ids of people, or everyone", parse=_people, in_thread=False),
+        Option(name="allow", says="who may ask: people, roles, or everyone", parse=_people("allow"), in_thread=False),
+        Option(name="deny", says="who may not ask: people, roles, or nobody", parse=_people("deny"), in_thread=False),
+        _choice("answers", "whether I answer here", ("on", "off"), in_thread=False),
+        _choice(
+            "answer_in",
+            "where I answer a mention in a channel",
+            ("thread", "channel"),
+            in_thread=False,
+            platform="discord",
+        ),
         Option(
             name="daily_turns",
             says="requests a person may make a day; 0 for no bound",
@@ -122,14 +136,14 @@ def _all(ranges: Ranges) -> list[Option]:
     ]
 
 
-def _choice(name: str, says: str, choices: tuple[str, ...], *, in_thread: bool = True) -> Option:
+def _choice(name: str, says: str, choices: tuple[str, ...], *, in_thread: bool = True, platform: str = "") -> Option:
     def parse(words: str) -> str:
         found = {choice.lower(): choice for choice in choices}.get(words.strip().lower())
         if found is None:
             raise Refused(f"{name} is one of: {', '.join(choices)}. {words.strip()[:40]!r} is not.")
         return found
 
-    return Option(name=name, says=says, parse=parse, choices=choices, in_thread=in_thread)
+    return Option(name=name, says=says, parse=parse, choices=choices, in_thread=in_thread, platform=platform)
 
 
 def _number(name: str, says: str, least: float, most: float) -> Option:
@@ -157,10 +171,16 @@ def _prompt(words: str) -> str:
     return words.strip()
 
 
-def _people(words: str) -> tuple[str, ...]:
-    if words.strip().lower() == EVERYONE:
-        return ()
-    people = tuple(dict.fromkeys(word.strip("<@>,").partition("|")[0] for word in words.replace(",", " ").split()))
-    if not people or len(people) > ALLOW_MOST or any(not person.isalnum() for person in people):
-        raise Refused(f"allow is a list of up to {ALLOW_MOST} people, by mention or id, or: {EVERYONE}.")
-    return people
+def _people(name: str) -> Callable[[str], tuple[str, ...]]:
+    empty = EMPTY_LISTS[name]
+
+    def parse(words: str) -> tuple[str, ...]:
+        if words.strip().lower() == empty:
+            return ()
+        written = (word.strip("<@&!>,").partition("|")[0] for word in words.replace(",", " ").split())
+        people = tuple(dict.fromkeys(written))
+        if not people or len(people) > ALLOW_MOST or any(not person.isalnum() for person in people):
+            raise Refused(f"{name} is a list of up to {ALLOW_MOST} people or roles, by mention or id, or: {empty}.")
+        return people
+
+    return parse

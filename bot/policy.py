@@ -23,7 +23,12 @@ def may_ask(person: Person, options: Effective) -> str | None:
         return _STRANGERS[person.standing]
     if person.standing != "member" and options.guests == "refuse":
         return _STRANGERS[person.standing]
-    if options.allow and person.id not in options.allow and not person.is_admin:
+    if person.is_admin:
+        return None
+    known_as = {person.id, *person.groups}
+    if known_as.intersection(options.deny):
+        return "You may not ask me here: an admin has put you, or a role of yours, on the list `deny`."
+    if options.allow and not known_as.intersection(options.allow):
         return "You are not on the list of people who may ask me here. An admin can add you: `config set allow …`."
     return None
 

@@ -107,6 +107,13 @@ class Commands(Protocol):
     async def judge(self, turn_id: str, person: Person, value: int) -> str:
         """Keep what somebody thinks of an answer, 1 or -1."""
 
+    async def gone(self, place: ThreadKey, *, for_good: bool) -> int:
+        """A thread was deleted or closed, or without a thread its channel, or without a channel its workspace.
+
+        What runs there is stopped, what waits withdrawn; sandboxes are removed with what was saved of them, or saved
+        and put away where it may be opened again. How many there were.
+        """
+
 
 class Intake(Protocol):
     """Where a platform gives its messages."""

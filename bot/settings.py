@@ -63,6 +63,15 @@ class Settings(BaseSettings):
     slack_command: str = "/sandbox"
     slack_admins: str = ""
 
+    # Discord
+    discord_bot_token: Annotated[SecretStr | None, Field(alias="DISCORD_BOT_TOKEN")] = None
+    discord_api_url: Annotated[str, Field(alias="DISCORD_API_URL")] = "https://discord.com/api/v10"
+    discord_gateway_url: Annotated[str, Field(alias="DISCORD_GATEWAY_URL")] = "wss://gateway.discord.gg/"
+    discord_message_content: Literal["auto", "off"] = "auto"
+    discord_direct_messages: bool = True
+    discord_shards: str = ""
+    discord_admins: str = ""
+
     # a turn
     turn_seconds: Annotated[float, Field(gt=0)] = 600.0
     turn_rounds: Annotated[int, Field(ge=1, le=100)] = 20
@@ -123,6 +132,7 @@ class Settings(BaseSettings):
             self.slack_bot_token,
             self.slack_app_token,
             self.slack_signing_secret,
+            self.discord_bot_token,
         )
         kept = [value.get_secret_value() for value in secrets if value is not None]
         urls = [urlsplit(url).password for url in (self.database_url, self.egress_proxy) if url]

@@ -166,6 +166,22 @@ class History(Protocol):
     async def reply(self, key: str) -> Reply | None:
         """A reply by its stable key."""
 
+    async def posted(self, turn_id: str) -> list[PostedReply]:
+        """The replies of a turn with their platform's ids, in part order."""
+
+    async def place_of(self, platform: str, workspace: str, message_id: str) -> ThreadKey | None:
+        """The thread that a reply of ours was posted in, by its platform's id."""
+
+
+class Memos(Protocol):
+    """What an adapter must know after a restart: a cursor, a hash."""
+
+    async def get(self, platform: str, name: str) -> str | None:
+        """What was kept under a name."""
+
+    async def put(self, platform: str, name: str, value: str) -> None:
+        """Keep up to 2,000 characters under a name; newer replaces older."""
+
 
 class Artifacts(Protocol):
     """Files and pictures, in the blob store."""

@@ -146,6 +146,10 @@ class Lease:
         if self._entry.sandbox is not None:
             self._entry.sandbox.interrupt()
 
+    async def put_away(self) -> None:
+        """Save what there is and remove the sandbox now, as idleness would. Raises SandboxError, and it stays."""
+        await self._service.reaper.save_and_remove(self._entry)
+
     async def reset(self) -> None:
         """Remove the sandbox with its variables and files, saved ones too; the next use makes another."""
         await self._service.openings.forget(self._entry)

@@ -187,6 +187,10 @@ class SandboxService:
         """The keys that have or had a sandbox lately."""
         return self._entries
 
+    async def keys(self) -> set[str]:
+        """Every key that has a sandbox or saved state."""
+        return {record.key for record in await self._records.all()} | set(self._entries)
+
     def used(self, record: Record, code: str) -> Record:
         """The record with the moment and the cell of a use."""
         line = next((line.strip() for line in code.splitlines() if line.strip()), "")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -21,12 +19,11 @@ from adapters.slack.inbound import Identity, pressed_thread
 from adapters.slack.people import People
 from adapters.slack.text import harmless, unescaped
 from bot.budget import Priority
+from bot.core import Core
 from bot.errors import Refused
 from bot.invocation import Invocation
 from bot.model import IncomingMessage, Person, ThreadKey
 from bot.options import Scope
-from bot.ports import Commands, Intake
-from bot.store_ports import Choices, History
 
 log = structlog.get_logger()
 
@@ -37,17 +34,6 @@ Later = Callable[[Coroutine[Any, Any, None]], None]
 
 HEARD_KEPT = 20_000
 GONE = "I no longer have that answer."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """The parts of the bot that Slack's deliveries go to."""
-
-    intake: Intake
-    commands: Commands
-    history: History
-    choices: Choices
-    clock: Callable[[], datetime]
 
 
 class SlackListeners:

@@ -22,12 +22,13 @@ from adapters.slack.calls import SlackCalls, SlackRefused
 from adapters.slack.catch_up import CatchUp
 from adapters.slack.config import BODY_BYTES, QUIET_SECONDS, WATCH_SECONDS, SlackConfig, rate_of
 from adapters.slack.inbound import Identity
-from adapters.slack.listeners import Core, SlackListeners
+from adapters.slack.listeners import SlackListeners
 from adapters.slack.people import People
 from adapters.slack.signs import Signs
 from adapters.slack.socket import Socket, first_socket
 from adapters.slack.stream import Streams
 from bot.budget import Priority, Rate
+from bot.core import Core
 from bot.errors import ConfigurationError
 from bot.http_server import http_serving
 from bot.store_ports import Artifacts

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from adapters.slack.calls import SlackCalls, SlackRefused
-from adapters.slack.config import SIGNS_WAITING, STATUS_SECONDS
+from adapters.slack.config import SHOWN_KEPT, STATUS_SECONDS
 from bot.budget import Priority
 from bot.model import ThreadKey
 from bot.ports import Sign
+from bot.signs import SignQueue
 
 log = structlog.get_logger()
 
@@ -29,9 +30,9 @@ PASSING = ("hourglass_flowing_sand", "white_check_mark", "x", "octagonal_sign")
 WORKING_WORDS = "is working…"
 LOADING = ["is thinking…", "is writing code…", "is running it in the sandbox…"]
 ROOM_FOR_STATUS = 10.0
-AT_ONCE = 4  # signs on their way
 
-_Where = tuple[str, str]
+Where = tuple[str, str]
+"""Channel and ts of a message."""
 
 
 class Signs:
@@ -40,42 +41,23 @@ class Signs:
     def __init__(self, calls: SlackCalls, clock: Callable[[], float]) -> None:
         self._calls = calls
         self._clock = clock
-        self._wanted: OrderedDict[_Where, Sign] = OrderedDict()
-        self._shown: OrderedDict[_Where, set[str]] = OrderedDict()
+        self._queue = SignQueue(self._show)
+        self._shown: OrderedDict[Where, set[str]] = OrderedDict()
         self._working: dict[ThreadKey, float] = {}
         self._statuses: OrderedDict[ThreadKey, dict[str, str]] = OrderedDict()
         self._told: set[str] = set()
-        self._wake = asyncio.Event()
         self._status_wake = asyncio.Event()
 
     def want(self, channel: str, ts: str, sign: Sign) -> None:
         """Show how a message's turn stands."""
-        self._wanted.pop((channel, ts), None)
-        while len(self._wanted) >= SIGNS_WAITING:
-            self._wanted.popitem(last=False)
-        self._wanted[(channel, ts)] = sign
-        self._wake.set()
+        self._queue.want((channel, ts), sign)
 
     async def run(self) -> None:
         """Show what is wanted, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for number in range(AT_ONCE):
-                group.create_task(self._show_wanted(), name=f"slack-signs-{number}")
+            group.create_task(self._queue.run(), name="slack-signs")
             group.create_task(self._tell_statuses(), name="slack-status")
             group.create_task(self._refresh(), name="slack-status-refresh")
-
-    async def _show_wanted(self) -> None:
-        while True:
-            while not self._wanted:
-                self._wake.clear()
-                await self._wake.wait()
-            where, sign = self._wanted.popitem(last=False)
-            try:
-                await self._show(where, sign)
-            except (SlackRefused, OSError, asyncio.QueueFull) as error:
-                log.info("slack.sign_failed", sign=sign, error=str(error))
-            except Exception:  # one sign that fails must not end the others
-                log.exception("slack.sign_broken")
 
     async def _tell_statuses(self) -> None:
         """One after another: an end must not overtake its beginning."""
@@ -88,9 +70,15 @@ class Signs:
             except Exception:  # nor one status
                 log.exception("slack.status_broken")
 
-    async def _show(self, where: _Where, sign: Sign) -> None:
+    async def _show(self, where: Where, sign: Sign) -> None:
+        try:
+            await self._react_with(where, sign)
+        except (SlackRefused, OSError, asyncio.QueueFull) as error:
+            log.info("slack.sign_failed", sign=sign, error=str(error))
+
+    async def _react_with(self, where: Where, sign: Sign) -> None:
         shown = self._shown.setdefault(where, set())
-        while len(self._shown) > SIGNS_WAITING:
+        while len(self._shown) > SHOWN_KEPT:
             self._shown.popitem(last=False)
         emoji = EMOJI[sign]
         if emoji not in shown:
@@ -102,7 +90,7 @@ class Signs:
                 await self._react("reactions.remove", where, old, {"no_reaction"})
                 shown.discard(old)
 
-    async def _react(self, method: str, where: _Where, emoji: str, fine: set[str]) -> None:
+    async def _react(self, method: str, where: Where, emoji: str, fine: set[str]) -> None:
         channel, ts = where
         try:
             await self._calls.call(method, priority=Priority.SIGN, channel=channel, name=emoji, timestamp=ts)

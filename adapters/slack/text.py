@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 
-ZERO_WIDTH = "\u200b"
+from bot.markdown import ZERO_WIDTH, honest_links, link
 
 # what Slack makes a notification of: https://docs.slack.dev/messaging/formatting-message-text
 _NOTIFIES = re.compile(r"<(?=[@#!][A-Za-z0-9])")
 _BARE = re.compile(r"(?<![\w/])@(?=(?:channel|here|everyone)\b)", re.IGNORECASE)
 _LABELLED = re.compile(r"<((?:https?|mailto|tel|slack):[^|>\s]*)\|([^>]*)>")
-_MARKDOWN_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[^)]*)?\)")
-_LOOKS_LIKE_ADDRESS = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
-
-_REFERENCE = re.compile(r"^( {0,3}\[[^\]\n]+\]):", re.MULTILINE)
 _FOUR_TICKS = re.compile(r"`{4}(?=`)")
 
 _TOKEN = re.compile(r"<([^<>\n]+)>")
@@ -21,9 +17,7 @@ _TOKEN = re.compile(r"<([^<>\n]+)>")
 
 def harmless(markdown: str) -> str:
     """Markdown of a model's or a program's: mentions do not notify, and a link's label is not another address."""
-    markdown = _LABELLED.sub(lambda match: _link("", match[2], match[1]), markdown)
-    markdown = _MARKDOWN_LINK.sub(lambda match: _link(match[1], match[2], match[3]), markdown)
-    markdown = _REFERENCE.sub(rf"\1{ZERO_WIDTH}:", markdown)  # [label][1] would hide where it leads
+    markdown = honest_links(_LABELLED.sub(lambda match: link(match[2], match[1]), markdown))
     markdown = _NOTIFIES.sub(f"<{ZERO_WIDTH}", markdown)  # last: what was taken apart may have come together
     return _BARE.sub(f"@{ZERO_WIDTH}", markdown)
 
@@ -36,13 +30,6 @@ def harmless_code(text: str) -> str:
 def fenceless(text: str) -> str:
     """Output for a fence of five that is still open: nothing in it can close that."""
     return _FOUR_TICKS.sub(f"````{ZERO_WIDTH}", harmless_code(text))
-
-
-def _link(image: str, label: str, url: str) -> str:
-    """An image is only a link here: nothing is fetched by being shown."""
-    if _LOOKS_LIKE_ADDRESS.search(label) and label.strip("/ ") not in url:
-        return f"{label} ({url})"
-    return f"[{label or url}]({url})" if image or label else url
 
 
 def plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from bot.store.choices import SqlChoices
 from bot.store.database import Database
 from bot.store.inbox import SqlInbox
+from bot.store.memos import SqlMemos
 from bot.store.outbox import SqlHistory, SqlOutbox
 from bot.store.sandboxes import SqlRecords
 from bot.store.turns import SqlTurns
@@ -13,6 +14,7 @@ __all__ = [
     "SqlChoices",
     "SqlHistory",
     "SqlInbox",
+    "SqlMemos",
     "SqlOutbox",
     "SqlPeople",
     "SqlRecords",

@@ -29,12 +29,7 @@ class SqlOutbox:
 
     async def replies(self, turn_id: str) -> list[PostedReply]:
         """See bot.store_ports.Outbox."""
-        query = select(replies).where(replies.c.turn_id == turn_id).order_by(replies.c.part)
-        async with self._database.begin() as connection:
-            return [
-                PostedReply(reply=reply_from_json(row.turn_id, row.part, row.body), message_id=row.message_id)
-                for row in await connection.execute(query)
-            ]
+        return await _posted(self._database, turn_id)
 
     async def write(self, reply: Reply) -> None:
         """See bot.store_ports.Outbox."""
@@ -147,3 +142,33 @@ class SqlHistory:
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).first()
         return reply_from_json(row.turn_id, row.part, row.body) if row is not None else None
+
+    async def posted(self, turn_id: str) -> list[PostedReply]:
+        """See bot.store_ports.History."""
+        return await _posted(self._database, turn_id)
+
+    async def place_of(self, platform: str, workspace: str, message_id: str) -> ThreadKey | None:
+        """See bot.store_ports.History."""
+        query = (
+            select(messages.c.body)
+            .select_from(
+                replies.join(turns, replies.c.turn_id == turns.c.id).join(messages, turns.c.message == messages.c.id)
+            )
+            .where(
+                replies.c.message_id == message_id,
+                messages.c.platform == platform,
+                messages.c.workspace == workspace,
+            )
+        )
+        async with self._database.begin() as connection:
+            body = (await connection.execute(query.limit(1))).scalar()
+        return message_from_json(body).key if body is not None else None
+
+
+async def _posted(database: Database, turn_id: str) -> list[PostedReply]:
+    query = select(replies).where(replies.c.turn_id == turn_id).order_by(replies.c.part)
+    async with database.begin() as connection:
+        return [
+            PostedReply(reply=reply_from_json(row.turn_id, row.part, row.body), message_id=row.message_id)
+            for row in await connection.execute(query)
+        ]

@@ -68,7 +68,7 @@ replies = Table(
     Column("turn_id", ForeignKey("turns.id"), primary_key=True),
     Column("part", Integer, primary_key=True),
     Column("body", JSON, nullable=False),  # bot.codec.reply_to_json
-    Column("message_id", String(128)),
+    Column("message_id", String(128), index=True),
 )
 
 runs = Table(
@@ -118,6 +118,14 @@ feedback = Table(
     Column("person_id", String(128), primary_key=True),
     Column("value", Integer, nullable=False),  # 1 or -1
     Column("given_at", DateTime(timezone=True), nullable=False),
+)
+
+memos = Table(  # what an adapter must know after a restart
+    "memos",
+    metadata,
+    Column("platform", String(32), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", String(2000), nullable=False),
 )
 
 deliveries = Table(  # of events that are not messages: a second delivery finds the first

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapters.slack import Core, SlackStore, slack
+from adapters.slack import SlackStore, slack
 from bot.app import App, container_instance
 from bot.clock import utc_now
 from bot.sandbox_setup import make_engine

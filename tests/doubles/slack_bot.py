@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from adapters.slack import Core, SlackConfig, SlackStore, slack
+from adapters.slack import SlackConfig, SlackStore, slack
 from adapters.slack.calls import SlackCalls
 from adapters.slack.listeners import SlackListeners
 from adapters.slack.server import Slack

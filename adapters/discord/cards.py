@@ -1,0 +1,206 @@
+"""The card at the bottom of a thread that says we are at it, with the Stop button.
+
+It comes when nothing else has been new for a moment, the next reply takes its place, it follows what people write
+below it, and it goes with the end of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import discord
+import structlog
+
+from adapters.discord.calls import Calls, DiscordRefused
+from adapters.discord.components import as_view
+from adapters.discord.config import CARD_FRESH_SECONDS, CARD_SECONDS, MOVE_SECONDS, STATES_KEPT
+from adapters.discord.outbound import CARD, STOP, Button, custom_id, nonce
+from adapters.discord.places import Places
+from bot.budget import Priority
+from bot.model import ThreadKey
+
+log = structlog.get_logger()
+
+LEFT_OVER_MOST = 20  # messages looked through for a card of an earlier process
+AT_ONCE = 8  # cards on their way
+
+
+@dataclass(slots=True)
+class State:
+    """Of one thread. Whoever posts in it as a reply holds `lock`."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    running: bool = False
+    card: int | None = None
+    posted_at: float = 0.0
+    due: float | None = None
+    move: bool = False
+    looked: bool = False
+    number: int = 0
+    asked_for: str = ""
+
+
+class Cards:
+    """`run` shows and removes cards; the rest say what happens in a thread and return at once."""
+
+    def __init__(self, calls: Calls, places: Places, clock: Callable[[], float]) -> None:
+        self._calls = calls
+        self._places = places
+        self._clock = clock
+        self._states: OrderedDict[ThreadKey, State] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._at_work: set[ThreadKey] = set()
+
+    def state(self, key: ThreadKey) -> State:
+        """Of a thread."""
+        found = self._states.setdefault(key, State())
+        self._states.move_to_end(key)
+        if len(self._states) > STATES_KEPT:
+            self._forget()
+        return found
+
+    def begin(self, key: ThreadKey, message_id: str) -> None:
+        """A request of a thread is at work."""
+        state = self.state(key)
+        state.running, state.asked_for = True, message_id
+        self._is_due(state, CARD_SECONDS)
+
+    def end(self, key: ThreadKey) -> None:
+        """It no longer is."""
+        state = self.state(key)
+        state.running = False
+        self._is_due(state, 0.0)
+
+    def replied(self, key: ThreadKey, *, final: bool) -> None:
+        """A reply was posted or changed; one that is not final has a Stop of its own."""
+        state = self.state(key)
+        if not state.running:
+            return
+        state.due = None
+        if final:
+            self._is_due(state, CARD_SECONDS)
+
+    def covered(self, key: ThreadKey) -> None:
+        """Somebody wrote below."""
+        state = self._states.get(key)
+        if state is not None and state.running:
+            state.move = True
+            self._is_due(state, MOVE_SECONDS)
+
+    def take(self, state: State) -> int | None:
+        """The card, for a reply to take its place; None where there is none or it is too old. Hold the lock."""
+        if state.card is None or state.move or self._clock() - state.posted_at > CARD_FRESH_SECONDS:
+            return None
+        card, state.card, state.due = state.card, None, None
+        return card
+
+    def give_back(self, state: State, card: int) -> None:
+        """The reply did not come: it is still a card."""
+        state.card = card
+
+    def became(self, key: ThreadKey, message: int) -> None:
+        """A message that was a card is a reply."""
+        state = self.state(key)
+        if state.card == message:
+            state.card = None
+
+    def _is_due(self, state: State, seconds: float) -> None:
+        state.due = self._clock() + seconds
+        self._wake.set()
+
+    def _forget(self) -> None:
+        for key, state in list(self._states.items())[: STATES_KEPT // 10]:
+            if not state.running and state.card is None and not state.lock.locked():
+                del self._states[key]
+
+    async def run(self) -> None:
+        """Show, move and remove cards, until cancelled."""
+        places = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                now = self._clock()
+                due = [(state.due, key) for key, state in self._states.items()
+                       if state.due is not None and key not in self._at_work]  # fmt: skip
+                for at, key in due:
+                    if at <= now:
+                        await places.acquire()
+                        self._at_work.add(key)
+                        group.create_task(self._work(key, places), name="discord-card")
+                waits = [at - now for at, _ in due if at > now]
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(min(waits) if waits else None):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def _work(self, key: ThreadKey, places: asyncio.Semaphore) -> None:
+        try:
+            state = self._states[key]
+            async with state.lock:
+                if state.due is not None and state.due <= self._clock():
+                    state.due = None
+                    await self._show(key, state)
+        except (DiscordRefused, ConnectionError) as error:
+            log.info("discord.card_failed", error=str(error))
+        except Exception:  # one card that fails must not end the others
+            log.exception("discord.card_broken")
+        finally:
+            places.release()
+            self._at_work.discard(key)
+            self._wake.set()
+
+    async def _show(self, key: ThreadKey, state: State) -> None:
+        if not state.running and state.card is None:
+            return
+        place = await self._places.of(key)
+        if not state.looked:
+            state.looked = True
+            if place.in_thread and key not in self._places.made:
+                await self._remove_left_over(place.channel)
+        if state.card is not None and (state.move or not state.running):
+            await self.remove(key, state)
+        if not state.running or state.card is not None:
+            return
+        state.move = False
+        state.number += 1
+        state.card = await self._calls.send(
+            place.channel,
+            CARD,
+            nonce=nonce(f"card/{key.thread}/{state.asked_for}/{state.number}"),
+            priority=Priority.SIGN,
+            view=as_view([Button(STOP, "Stop", "", "danger")]),
+            answers=None if place.in_thread or not state.asked_for else int(state.asked_for),
+        )
+        state.posted_at = self._clock()
+
+    async def remove(self, key: ThreadKey, state: State) -> None:
+        """Take the card away. Hold the lock."""
+        if state.card is not None:
+            card, state.card = state.card, None
+            await self._calls.delete((await self._places.of(key)).channel, card)
+
+    async def _remove_left_over(self, channel: int) -> None:
+        """What a process that was killed had shown."""
+        for message in await self._calls.history(channel, LEFT_OVER_MOST, priority=Priority.SIGN):
+            if is_card(message, self._calls.client.user):
+                await self._calls.delete(channel, message.id)
+
+
+def is_card(message: discord.Message, us: discord.ClientUser | None) -> bool:
+    """Whether a message is a card of ours."""
+    wanted = custom_id(STOP, "")
+    ours = us is not None and message.author.id == us.id
+    return ours and wanted in custom_ids(message)
+
+
+def custom_ids(message: discord.Message) -> set[str]:
+    """The names of a message's buttons."""
+    found: set[str] = set()
+    for row in message.components:
+        for item in getattr(row, "children", ()):
+            found.add(str(getattr(item, "custom_id", "")))
+    return found

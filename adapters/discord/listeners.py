@@ -1,0 +1,238 @@
+"""What Discord tells us, handed on: messages to the intake, what is gone to the command core."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import discord
+import structlog
+
+from adapters.discord import inbound
+from adapters.discord.adapter import DiscordPlatform
+from adapters.discord.calls import Calls, DiscordRefused
+from adapters.discord.cards import Cards
+from adapters.discord.config import (
+    DIRECT,
+    FILE_BYTES,
+    NAME,
+    RERUN_KEPT,
+    RERUN_PRESS_SECONDS,
+    RERUN_SECONDS,
+    DiscordConfig,
+)
+from adapters.discord.cursor import Cursor
+from adapters.discord.inbound import Identity, Whereabouts
+from adapters.discord.places import Places
+from adapters.discord.presses import Presses
+from bot.budget import Priority
+from bot.core import Core
+from bot.errors import Refused
+from bot.model import IncomingMessage, Person, ThreadKey
+
+log = structlog.get_logger()
+
+AGAIN = "🔁"
+HEARD_KEPT = 20_000
+
+
+class _Offer(NamedTuple):
+    """To run a changed message again."""
+
+    turn_id: str
+    channel: int
+    until: float
+
+
+class DiscordListeners:
+    """See client.Heard."""
+
+    def __init__(
+        self,
+        core: Core,
+        config: DiscordConfig,
+        us: Identity,
+        calls: Calls,
+        places: Places,
+        cards: Cards,
+        platform: DiscordPlatform,
+        cursor: Cursor,
+    ) -> None:
+        self._core = core
+        self._config = config
+        self._us = us
+        self._calls = calls
+        self._places = places
+        self._cards = cards
+        self._platform = platform
+        self._cursor = cursor
+        self.presses = Presses(core, config, us, places, platform, self.take)
+        self._heard: OrderedDict[int, None] = OrderedDict()
+        self._offers: OrderedDict[int, _Offer] = OrderedDict()
+        self._client: discord.Client | None = None
+        self.on_connected: Callable[[], object] = lambda: None
+
+    # ---- messages
+
+    async def message(self, message: discord.Message) -> None:
+        """See Heard. What fails is not passed by the cursor: it is read again after a while."""
+        if message.id in self._heard:  # a second delivery
+            return
+        self._heard[message.id] = None
+        while len(self._heard) > HEARD_KEPT:
+            self._heard.popitem(last=False)
+        with self._cursor.at(message.id):
+            try:
+                await self._message(message)
+            except BaseException:
+                self._heard.pop(message.id, None)
+                raise
+
+    async def _message(self, message: discord.Message) -> None:
+        if not inbound.is_spoken(message, self._us):
+            return
+        guild = message.guild.id if message.guild is not None else None
+        if guild is None and not self._config.direct_messages:
+            return
+        where = await self._places.whereabouts(message.channel, guild)
+        author = inbound.person(message.author, self._config.admins)
+        incoming = inbound.incoming(message, self._us, author, where, await self._root(message, where))
+        if where.thread:
+            self._places.is_thread(incoming.key)
+        self._cards.covered(incoming.key)
+        # people among themselves; and what Discord gives us no text of
+        if not incoming.for_us and not (where.thread and self._us.reads_messages):
+            return
+        if message.guild is not None and not isinstance(message.author, discord.Member):
+            incoming = replace(incoming, author=await self._member(message.guild, message.author))
+        await self.take(incoming, message.channel.id)
+
+    async def _member(self, guild: discord.Guild, user: discord.abc.User) -> Person:
+        """Who wrote, where Discord told it without their roles, as of what was missed."""
+        try:
+            member = await self._calls.do(lambda: guild.fetch_member(user.id), Priority.FINAL)
+        except DiscordRefused:  # they have left
+            return replace(inbound.person(user, frozenset()), standing="unknown")
+        return inbound.person(member, self._config.admins)
+
+    async def _root(self, message: discord.Message, where: Whereabouts) -> str:
+        """The conversation of ours in a channel that a message goes on with: it answers one of our answers."""
+        before = inbound.answered(message)
+        if where.thread or where.workspace == DIRECT or before is None or before.author.id != self._us.user_id:
+            return ""
+        place = await self._core.history.place_of(NAME, where.workspace, str(before.id))
+        return place.thread if place is not None and place.channel == where.channel else ""
+
+    async def take(self, message: IncomingMessage, channel: int) -> None:
+        """Claim and queue a message; who wrote it is told what stands against that."""
+        self._calls.allowed_again(channel)
+        try:
+            receipt = await self._core.intake.claim(message, self._platform)
+        except Refused as error:
+            await self._tell(channel, error.for_people, message)
+            return
+        if receipt.answer:
+            await self._tell(channel, receipt.answer, message)
+        elif receipt.turn is not None:
+            await self._core.intake.begin(receipt)
+
+    async def _tell(self, channel: int, words: str, message: IncomingMessage) -> None:
+        try:
+            await self._platform.say(channel, words, int(message.message_id))
+        except (DiscordRefused, OSError) as error:
+            log.warning("discord.not_told", error=str(error))
+
+    # ---- edits and deletions
+
+    async def edited(self, event: discord.RawMessageUpdateEvent) -> None:
+        """See Heard. Discord tells the same when it unfurls a link: only a changed text counts."""
+        message = event.message
+        if not inbound.is_spoken(message, self._us) or (not self._us.reads_messages and not message.content):
+            return
+        key = await self._key(event.channel_id, event.guild_id)
+        turn = await self._core.intake.edited(key, str(event.message_id), inbound.text_of(message, self._us))
+        age = (self._core.clock() - message.created_at).total_seconds()
+        if turn is None or age > RERUN_SECONDS:
+            return
+        now = asyncio.get_running_loop().time()
+        self._offers[event.message_id] = _Offer(turn.id, event.channel_id, now + RERUN_PRESS_SECONDS)
+        while len(self._offers) > RERUN_KEPT:
+            self._offers.popitem(last=False)
+        await self._calls.react(event.channel_id, event.message_id, AGAIN)
+
+    async def reacted(self, event: discord.RawReactionActionEvent) -> None:
+        """See Heard: whoever may, takes the offer to run a changed message again."""
+        offer = self._offers.get(event.message_id)
+        if offer is None or str(event.emoji) != AGAIN or event.user_id == self._us.user_id:
+            return
+        if asyncio.get_running_loop().time() > offer.until:
+            del self._offers[event.message_id]
+            await self._calls.react(offer.channel, event.message_id, AGAIN, on=False)
+            return
+        user = event.member or await self._calls.client.fetch_user(event.user_id)
+        try:
+            await self._core.intake.retry(offer.turn_id, inbound.person(user, self._config.admins))
+        except (Refused, LookupError) as error:
+            log.info("discord.not_again", error=str(error))
+            return
+        self._offers.pop(event.message_id, None)
+        await self._calls.react(offer.channel, event.message_id, AGAIN, on=False)
+
+    async def deleted(self, event: discord.RawMessageDeleteEvent) -> None:
+        """See Heard."""
+        await self._core.intake.deleted(await self._key(event.channel_id, event.guild_id), str(event.message_id))
+
+    async def _key(self, channel: int, guild: int | None) -> ThreadKey:
+        """The place of a message of which only the channel is told."""
+        known = self._client.get_channel(channel) if guild is not None and self._client is not None else None
+        found = known if isinstance(known, discord.Thread | discord.abc.GuildChannel) else discord.Object(channel)
+        return (await self._places.whereabouts(found, guild)).key(str(channel))
+
+    # ---- what is no more
+
+    async def thread_changed(self, event: discord.RawThreadUpdateEvent) -> None:
+        """See Heard: an archived thread opens again by itself, a locked one does not."""
+        state = event.data.get("thread_metadata") or {}
+        if state.get("archived") and state.get("locked"):
+            place = ThreadKey(
+                platform=NAME,
+                workspace=str(event.guild_id),
+                channel=str(event.parent_id),
+                thread=str(event.thread_id),
+            )
+            await self._release(place, for_good=False)
+
+    async def gone(self, workspace: int, channel: int | None = None, thread: int | None = None) -> None:
+        """See Heard."""
+        place = ThreadKey(platform=NAME, workspace=str(workspace), channel=str(channel or ""), thread=str(thread or ""))
+        await self._release(place, for_good=True)
+
+    async def _release(self, place: ThreadKey, *, for_good: bool) -> None:
+        self._places.forget(place)
+        count = await self._core.commands.gone(place, for_good=for_good)
+        log.info("discord.released", sandboxes=count, for_good=for_good)
+
+    # ---- the rest
+
+    async def interaction(self, interaction: discord.Interaction) -> None:
+        """See Heard."""
+        await self.presses.interaction(interaction)
+
+    async def connected(self, client: discord.Client) -> None:
+        """See Heard."""
+        self._client = client
+        self._platform.file_limit = lambda workspace: _file_limit(client, workspace)
+        self._cursor.wanted(client)
+        self.on_connected()
+
+    async def disconnected(self) -> None:
+        """See Heard."""
+        self._cursor.lost()
+
+
+def _file_limit(client: discord.Client, workspace: str) -> int:
+    guild = client.get_guild(int(workspace)) if workspace.isdigit() else None
+    return guild.filesize_limit if guild is not None else FILE_BYTES

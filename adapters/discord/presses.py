@@ -1,0 +1,251 @@
+"""Buttons, selects and forms: told from the raw interaction by the name that we gave them, so also after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import discord
+import structlog
+
+from adapters.discord import components, inbound, outbound
+from adapters.discord.adapter import DiscordPlatform
+from adapters.discord.calls import Upload, as_files
+from adapters.discord.config import DIRECT, MESSAGE_CHARS, NAME, DiscordConfig
+from adapters.discord.inbound import Identity, Whereabouts
+from adapters.discord.outbound import turn_of
+from adapters.discord.places import Places
+from adapters.discord.text import fenced
+from bot.core import Core
+from bot.errors import Refused
+from bot.markdown import split
+from bot.model import Attachment, Code, IncomingMessage, Person, Printed, Reply, ThreadKey
+from bot.options import SCOPES, Scope
+from bot.with_input import with_input
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+Take = Callable[[IncomingMessage, int], Awaitable[None]]
+
+PIECES_MOST = 5  # of an answer to one person; what is longer is a file
+GONE = "I no longer have that answer."
+
+
+class Presses:
+    """Who presses is answered alone: what they see nobody else does."""
+
+    def __init__(
+        self,
+        core: Core,
+        config: DiscordConfig,
+        us: Identity,
+        places: Places,
+        platform: DiscordPlatform,
+        take: Take,
+    ) -> None:
+        self._core = core
+        self._config = config
+        self._us = us
+        self._places = places
+        self._platform = platform
+        self._take = take
+
+    # ---- who and where
+
+    def person(self, interaction: discord.Interaction) -> Person:
+        """Who did it, with the rights that Discord says they have there."""
+        manages = interaction.guild_id is not None and interaction.permissions.manage_guild
+        return inbound.person(interaction.user, self._config.admins, manages=manages)
+
+    async def whereabouts(self, interaction: discord.Interaction) -> Whereabouts:
+        """The channel or thread where it was done."""
+        channel = interaction.channel or discord.Object(interaction.channel_id or 0)
+        return await self._places.whereabouts(channel, interaction.guild_id)
+
+    async def place(self, interaction: discord.Interaction) -> ThreadKey:
+        """The conversation: the thread, or that of the message whose button it is; else none."""
+        where = await self.whereabouts(interaction)
+        if where.thread or where.workspace == DIRECT:
+            return where.key(where.channel)
+        if interaction.message is not None:
+            found = await self._core.history.place_of(NAME, where.workspace, str(interaction.message.id))
+            if found is not None:
+                return found
+            reference = interaction.message.reference
+            return where.key(str(reference.message_id) if reference is not None else "")
+        return where.key()
+
+    # ---- what was done
+
+    async def interaction(self, interaction: discord.Interaction) -> None:
+        """A press, a choice or a form; commands are the command tree's."""
+        data: Any = interaction.data or {}
+        ours = outbound.pressed(str(data.get("custom_id", "")))
+        if ours is None:
+            return
+        try:
+            if interaction.type is discord.InteractionType.component:
+                await self._pressed(interaction, *ours)
+            elif interaction.type is discord.InteractionType.modal_submit:
+                await self._submitted(interaction, *ours, values_of(data))
+        except Refused as error:
+            await self.tell(interaction, error.for_people)
+        except LookupError:
+            await self.tell(interaction, GONE)
+
+    async def _pressed(self, interaction: discord.Interaction, action: str, key: str) -> None:
+        if action == outbound.INPUT:
+            await interaction.response.send_modal(components.input_form(key))
+            return
+        if action == outbound.OPTION:
+            await self._choose(interaction, key)
+            return
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        words = await self._press(interaction, action, key)
+        if words:
+            await self.tell(interaction, words)
+
+    async def _press(self, interaction: discord.Interaction, action: str, key: str) -> str:
+        person, commands = self.person(interaction), self._core.commands
+        match action:
+            case outbound.STOP:
+                place = await self.place(interaction)
+                if key:
+                    return await commands.stop(place, person, turn_id=turn_of(key))
+                shown = interaction.message.created_at if interaction.message is not None else None
+                return await commands.stop(place, person, before=shown)  # of a card: what was asked before it
+            case outbound.RETRY | outbound.RERUN:
+                await self._core.intake.retry(turn_of(key), person)
+                return "Again, below."
+            case outbound.RESET:
+                return await commands.reset(await self.place(interaction), person)
+            case outbound.DELETE:
+                return await self._delete(await self.place(interaction), key, person)
+            case outbound.SHOW_CODE | outbound.SHOW_OUTPUT:
+                return await self._show(interaction, action, key)
+            case outbound.GOOD | outbound.BAD:
+                return await commands.judge(turn_of(key), person, 1 if action == outbound.GOOD else -1)
+            case _:
+                return "I no longer know that button."
+
+    async def _delete(self, place: ThreadKey, key: str, person: Person) -> str:
+        await self._core.commands.check("delete", place, person)
+        posted = await self._core.history.posted(turn_of(key))
+        await self._platform.delete(place, [one.message_id for one in posted if one.message_id])
+        return "Deleted."
+
+    async def _reply(self, key: str) -> Reply:
+        reply = await self._core.history.reply(key)
+        if reply is None:
+            raise LookupError(key)
+        return reply
+
+    async def _show(self, interaction: discord.Interaction, action: str, key: str) -> str:
+        reply = await self._reply(key)
+        kind = Code if action == outbound.SHOW_CODE else Printed
+        found = next((block for block in reply.blocks if isinstance(block, kind)), None)
+        if found is None:
+            return GONE
+        text, language = (found.source, found.language) if isinstance(found, Code) else (found.text, "")
+        pieces = split(fenced(text, language), MESSAGE_CHARS)
+        if len(pieces) > PIECES_MOST:
+            suffix = {"python": "py", "bash": "sh"}.get(language, "txt")
+            name = f"code.{suffix}" if isinstance(found, Code) else "output.txt"
+            files = as_files([Upload(name, text.encode("utf-8", "replace"))])
+            await interaction.followup.send("All of it:", files=files, ephemeral=True)
+            return ""
+        for piece in pieces:
+            await interaction.followup.send(piece, ephemeral=True)
+        return ""
+
+    # ---- forms
+
+    async def _choose(self, interaction: discord.Interaction, key: str) -> None:
+        """An option was chosen from the list: its form."""
+        scope, _, thread = key.partition(":")
+        data: Any = interaction.data or {}
+        name = str((data.get("values") or [""])[0])
+        place = await self._place_of_form(interaction, thread)
+        fields = await self._core.commands.fields(place, self.person(interaction), as_scope(scope))
+        field = next((field for field in fields if field.name == name), None)
+        if field is None:
+            raise Refused(f"You may not set {name} for the {scope}.")
+        await interaction.response.send_modal(components.option_form(field, scope, thread))
+
+    async def _place_of_form(self, interaction: discord.Interaction, thread: str) -> ThreadKey:
+        where = await self.whereabouts(interaction)
+        return where.key(thread)
+
+    async def _submitted(self, interaction: discord.Interaction, action: str, key: str, values: dict[str, str]) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        if action == outbound.OPTION:
+            scope, thread, name = (*key.split(":"), "", "")[:3]
+            place = await self._place_of_form(interaction, thread)
+            words = values.get(components.VALUE, "")
+            person = self.person(interaction)
+            mistakes = await self._core.commands.submit(place, person, as_scope(scope), {name: words})
+            said = mistakes.get(name) or f"{name} is now {words or 'empty'} for the {scope}."
+            await self.tell(interaction, said)
+        elif action == outbound.INPUT:
+            await self._run_with_input(interaction, key, values)
+
+    async def _run_with_input(self, interaction: discord.Interaction, key: str, values: dict[str, str]) -> None:
+        reply = await self._reply(key)
+        code = next((block for block in reply.blocks if isinstance(block, Code)), None)
+        if code is None:
+            raise LookupError(key)
+        text, arguments = values.get(components.TEXT, ""), values.get(components.ARGUMENTS, "")
+        asked = with_input(code.language, code.source, text, arguments)
+        words = f"▶ {interaction.user.mention} runs the code again with input."
+        await self.ask(interaction, words, asked)
+        await self.tell(interaction, "It runs, below.")
+
+    # ---- requests that are no message
+
+    async def ask(
+        self,
+        interaction: discord.Interaction,
+        words: str,
+        text: str,
+        files: tuple[Attachment, ...] = (),
+    ) -> None:
+        """Say in the channel what somebody asks, and ask it in their name, after a `defer`. Raises Refused."""
+        where = await self.whereabouts(interaction)
+        allowed = interaction.app_permissions
+        may_send = allowed.send_messages_in_threads if where.thread else allowed.send_messages
+        if interaction.guild_id is not None and not (allowed.view_channel and may_send):
+            raise Refused("I may not write in this channel. Somebody who manages it can let me.")
+        channel = int(where.thread or where.channel)
+        message = await self._platform.announce(channel, words, interaction.id)
+        if where.thread:
+            self._places.is_thread(where.key())
+        person, now = self.person(interaction), self._core.clock()
+        await self._take(inbound.request(person, where, message, text, now, files), channel)
+
+    async def tell(self, interaction: discord.Interaction, words: str) -> None:
+        """Answer who pressed, alone; in several pieces where it is long."""
+        pieces = split(words, MESSAGE_CHARS)[:PIECES_MOST] or ["…"]
+        if not interaction.response.is_done():
+            await interaction.response.send_message(pieces.pop(0), ephemeral=True)
+        for piece in pieces:
+            await interaction.followup.send(piece, ephemeral=True)
+
+
+def as_scope(word: str) -> Scope:
+    """A scope by its name. Raises Refused."""
+    for scope in SCOPES:
+        if scope == word:
+            return scope
+    raise Refused(f"I know {', '.join(SCOPES)}; not {word[:20]!r}.")
+
+
+def values_of(data: Json) -> dict[str, str]:
+    """What was written and chosen in a form, by the name of the field."""
+    found: dict[str, str] = {}
+    for row in data.get("components") or []:
+        for field in [row.get("component") or {}, *(row.get("components") or [])]:
+            if "custom_id" in field:
+                chosen = field.get("values") or []
+                found[str(field["custom_id"])] = str(chosen[0] if chosen else field.get("value") or "")
+    return found

@@ -1,0 +1,54 @@
+"""Signs on people's messages, shown beside everything else: of several for one message the newest counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import structlog
+
+from bot.ports import Sign
+
+log = structlog.get_logger()
+
+WAITING_MOST = 5_000  # beyond that the oldest are left out
+AT_ONCE = 4  # on their way
+
+Where = TypeVar("Where", bound=Hashable)
+"""How a platform names a message."""
+
+
+class SignQueue(Generic[Where]):
+    """`want` returns at once; `run` has `show` show what is wanted."""
+
+    def __init__(self, show: Callable[[Where, Sign], Awaitable[None]]) -> None:
+        self._show = show
+        self._wanted: OrderedDict[Where, Sign] = OrderedDict()
+        self._wake = asyncio.Event()
+
+    def want(self, where: Where, sign: Sign) -> None:
+        """Show how a message's turn stands."""
+        self._wanted.pop(where, None)
+        while len(self._wanted) >= WAITING_MOST:
+            self._wanted.popitem(last=False)
+        self._wanted[where] = sign
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Show what is wanted, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(self._work(), name=f"signs-{number}")
+
+    async def _work(self) -> None:
+        while True:
+            while not self._wanted:
+                self._wake.clear()
+                await self._wake.wait()
+            where, sign = self._wanted.popitem(last=False)
+            try:
+                await self._show(where, sign)
+            except Exception:  # one sign that fails must not end the others
+                log.exception("signs.failed", sign=sign)

@@ -1,0 +1,51 @@
+"""Code to run again with what it reads and what it is called with; pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+from bot.errors import Refused
+from bot.markdown import fenced
+
+INPUT_CHARS = 4_000
+LANGUAGES = ("python", "bash", "sh", "shell")
+
+_PYTHON = """import builtins, io, sys
+sys.argv = {argv!r}
+sys.stdin = io.StringIO({text!r})
+def input(prompt=''):
+    print(prompt, end='')
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError('the input that was given has ended')
+    return line.rstrip('\n')
+builtins.input = input
+{code}"""
+
+
+def with_input(language: str, code: str, text: str, arguments: str) -> str:
+    """A request to run `code` with `text` as its standard input and `arguments` as a shell would split them.
+
+    Raises Refused.
+    """
+    try:
+        words = shlex.split(arguments)
+    except ValueError as error:
+        raise Refused(f"The arguments are not as a shell writes them: {error}.") from None
+    makers: dict[str, Callable[[str, str, list[str]], str]] = {"python": _python}
+    maker = makers.get(language, _shell)
+    language = "python" if maker is _python else "bash"
+    return f"Run this code as it is:\n{fenced(maker(code, text, words), language)}"
+
+
+def _python(code: str, text: str, words: list[str]) -> str:
+    return _PYTHON.format(argv=["script.py", *words], text=text, code=code)
+
+
+def _shell(code: str, text: str, words: list[str]) -> str:
+    mark = "END_OF_INPUT"
+    while mark in text:
+        mark += "_"
+    line = f"set -- {shlex.join(words)}\n" if words else ""
+    return f"{line}{{\n{code}\n}} <<'{mark}'\n{text.rstrip(chr(10))}\n{mark}"
