@@ -112,6 +112,10 @@ class Guild:
         self._last_id = max((int(time.time() * 1000) - EPOCH_MS) << 22, self._last_id + 1)
         return str(self._last_id)
 
+    def follow(self, before: Guild) -> None:
+        """Go on where another left off: nobody sees an id twice."""
+        self.tell, self._last_id = before.tell, before._last_id
+
     # ---- people
 
     def user_id(self, name: str) -> str:
@@ -205,9 +209,12 @@ class Guild:
             self.channels[channel_id] |= {"available_tags": [], "default_reaction_emoji": None}
         return self.channels[channel_id]
 
+    def dm_id(self, name: str) -> str:
+        return str(int(self.user_id(name)) + 1000)
+
     def dm(self, user_id: str) -> Json:
         """The bot's direct messages with somebody."""
-        channel_id = str(int(user_id) + 1000)
+        channel_id = self.dm_id(user_id)
         return self.channels.setdefault(
             channel_id,
             {"id": channel_id, "type": DM, "recipients": [self.users[user_id]], "last_message_id": None, "flags": 0},

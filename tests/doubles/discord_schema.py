@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def _union(validator: Any, branches: list[Json], instance: Any, schema: Json) ->
 _ByType = validators.extend(Draft202012Validator, {"oneOf": _union, "anyOf": _union})
 
 
-@lru_cache(maxsize=None)
+@cache
 def _validator(template: str, method: str) -> Any:
     place = template.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
     pointer = f"urn:discord#/paths/{place}/{method}/requestBody/content/application~1json/schema"
