@@ -70,6 +70,8 @@ class Link:
         self.request = request
         self.session: Session | None = None
         self.silent = False
+        self.closed_with = 0
+        """The client's own code: aiohttp's `close_code` is 1000 after a cut as well."""
         self._pack = _packer(request.query.get("compress", ""))
         self._queue: asyncio.Queue[str | int] = asyncio.Queue()
 
@@ -136,9 +138,10 @@ class Gateway:
         self._send(link, {"op": HELLO, "d": {"heartbeat_interval": self.heartbeat_ms}, "s": None, "t": None})
         pump = asyncio.ensure_future(link.pump())
         try:
-            async for frame in socket:
-                if frame.type == WSMsgType.TEXT:
-                    self._receive(link, json.loads(frame.data))
+            while (frame := await socket.receive()).type == WSMsgType.TEXT:
+                self._receive(link, json.loads(frame.data))
+            if frame.type == WSMsgType.CLOSE:
+                link.closed_with = frame.data
         finally:
             pump.cancel()
             self._gone(link)
@@ -148,7 +151,7 @@ class Gateway:
         self.links.remove(link)
         if link.session is not None and link.session.link is link:
             link.session.link = None
-            if link.session.lost or link.socket.close_code in GONE_AFTER:
+            if link.session.lost or link.closed_with in GONE_AFTER:
                 self.sessions.remove(link.session)
         self.changed()
 

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import BodyPartReader, web
@@ -24,6 +24,7 @@ from tests.doubles.discord_schema import check
 Json = dict[str, Any]
 
 PREFIX = "/api/v10"
+LOOK_AGAIN_SECONDS = 0.02
 _OPEN = ("/webhooks/", "/interactions/")
 """The token in the path is all that these ask for."""
 
@@ -100,6 +101,9 @@ class DiscordServer:
             answer = handler(call)
         except ApiError as error:
             return _json({"code": error.code, "message": error.text}, error.status, headers)
+        except Exception as error:
+            self.violations.append(f"{call.method} {call.template}: the double broke: {error!r}")
+            raise
         finally:
             self.changed()
         return web.Response(status=204, headers=headers) if answer is None else _json(answer, 200, headers)
@@ -167,11 +171,12 @@ class DiscordServer:
         self._event.set()
 
     async def until(self, predicate: Callable[[], Any], seconds: float = 20) -> Any:
-        """The first true value of `predicate`."""
+        """The first true value of `predicate`, which may look at the bot as well: that tells nobody when it changes."""
         async with asyncio.timeout(seconds):
             while not (found := predicate()):
                 self._event.clear()
-                await self._event.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._event.wait(), LOOK_AGAIN_SECONDS)
         return found
 
 
