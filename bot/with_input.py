@@ -11,7 +11,7 @@ from bot.markdown import fenced
 INPUT_CHARS = 4_000
 LANGUAGES = ("python", "bash", "sh", "shell")
 
-_PYTHON = """import builtins, io, sys
+_PYTHON = r"""import builtins, io, sys
 sys.argv = {argv!r}
 sys.stdin = io.StringIO({text!r})
 def input(prompt=''):

@@ -109,4 +109,4 @@ def without_marks(text: str) -> str:
     """A title: what only Discord's renderer would make a name of is left out."""
     for pattern in (_USER, _ROLE, _CHANNEL, _EMOJI):
         text = pattern.sub("", text)
-    return " ".join(re.sub(r"[`*_~|]", "", text).split())
+    return " ".join(text.split())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bot.ports import Agent
     from sandbox.service import SandboxService
     from tests.doubles.bot import Bot
+    from tests.doubles.discord_bot import DiscordBot
     from tests.doubles.model_server import ModelServer
     from tests.doubles.slack_bot import SlackBot
 
@@ -83,4 +84,18 @@ async def connected(
 
     folder = tmp_path_factory.mktemp("slack")
     async with slack_server() as server, slack_bot(folder, sandboxes, server, agent=agent) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected_discord(
+    tmp_path_factory: pytest.TempPathFactory, sandboxes: SandboxService, agent: Agent
+) -> AsyncIterator[DiscordBot]:
+    """The Discord adapter on a loopback Discord that sets no limits."""
+    from tests.doubles.discord_bot import discord_bot
+    from tests.doubles.discord_server import discord_server
+
+    folder = tmp_path_factory.mktemp("discord")
+    async with discord_server() as server, discord_bot(folder, sandboxes, server, agent=agent) as running:
+        server.limited = False
         yield running
