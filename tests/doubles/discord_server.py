@@ -211,7 +211,7 @@ async def discord_server(port: int = 0) -> AsyncIterator[DiscordServer]:
     app.router.add_get("/gateway/", server.gateway.serve)
     app.router.add_get("/attachments/{channel}/{file}/{name}", server.attachment)
     app.router.add_route("*", PREFIX + "/{path:.*}", server.rest)
-    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    runner = web.AppRunner(app, shutdown_timeout=0.5, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
