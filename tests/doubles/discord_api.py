@@ -133,7 +133,7 @@ class DiscordApi:
     # ---- who
 
     def me(self) -> Json:
-        return {**self.guild.users[BOT], "verified": True, "mfa_enabled": False, "email": None, "flags": 0,
+        return {**self.guild.users[BOT], "verified": True, "mfa_enabled": False, "email": None,
                 "locale": "en-US"}  # fmt: skip
 
     def application(self) -> Json:
@@ -141,7 +141,9 @@ class DiscordApi:
             "id": APPLICATION, "name": "Threadbox", "icon": None, "description": "", "bot_public": True,
             "bot_require_code_grant": False, "verify_key": "0" * 64, "owner": self.guild.users[ADA], "team": None,
             "flags": LIMITED_CONTENT if self.message_content else 0, "bot": self.guild.users[BOT],
-            "interactions_endpoint_url": None, "redirect_uris": [], "approximate_guild_count": 1,
+            "interactions_endpoint_url": None, "redirect_uris": [], "approximate_guild_count": 1, "type": None,
+            "approximate_user_install_count": 0, "approximate_user_authorization_count": 0, "flags_new": "0",
+            "explicit_content_filter": 0, "role_connections_verification_url": None, "eligible_oauth2_scopes": [],
         }  # fmt: skip
 
     def _gateway_bot(self, call: Call) -> Json:
@@ -191,7 +193,7 @@ class DiscordApi:
         before = {(command["type"], command["name"]): command["id"] for command in self.commands}
         self.commands = [
             {"description": "", "options": [], **given, "application_id": APPLICATION, "version": self.guild.new_id(),
-             "type": given.get("type") or 1,
+             "type": given.get("type") or 1, "integration_types": given.get("integration_types") or [0],
              "id": before.get((given.get("type") or 1, given["name"])) or self.guild.new_id()}
             for given in call.body
         ]  # fmt: skip

@@ -25,6 +25,7 @@ GUILDS, GUILD_MESSAGES, GUILD_REACTIONS, DM_MESSAGES, DM_REACTIONS = 1, 1 << 9, 
 CONTENT = 1 << 15
 PRIVILEGED = 1 << 1 | 1 << 8
 BAD_TOKEN, NOT_AUTHENTICATED, NOT_ALLOWED = 4004, 4003, 4014
+KEPT_ALONE = 3
 GONE_AFTER = (1000, 1001)
 """A client that closes with these gives up its session."""
 
@@ -181,6 +182,7 @@ class Gateway:
             return link.close(NOT_ALLOWED)
         session = Session(secrets.token_hex(8), asked["intents"])
         self._attach(link, session)
+        self._forget()
         self.sessions.append(session)
         application = self.api.application()
         guild = self.api.guild
@@ -192,6 +194,12 @@ class Gateway:
         if not guild.left and asked["intents"] & GUILDS:
             session.tell("GUILD_CREATE", guild.full())
         return None
+
+    def _forget(self) -> None:
+        """Only the newest sessions without a connection: discord.py's close() keeps its own alive with code 4000."""
+        alone = [session for session in self.sessions if session.link is None]
+        for session in alone[:-KEPT_ALONE]:
+            self.sessions.remove(session)
 
     def _resume(self, link: Link, asked: Json) -> None:
         self.resumes += 1
@@ -215,6 +223,8 @@ class Gateway:
 
     def dispatch(self, event: str, data: Json) -> None:
         """Tell every session that is alive; those without a connection hear it when they resume."""
+        if not self._visible(event, data):
+            return
         for session in list(self.sessions):
             seen = session.sees(event, data)
             if session.link is not None and self.mute:
@@ -224,6 +234,14 @@ class Gateway:
             for _ in range(2 if self.duplicate and event == "MESSAGE_CREATE" else 1):
                 session.tell(event, seen)
         self.changed()
+
+    def _visible(self, event: str, data: Json) -> bool:
+        """A bot hears nothing from a channel that it may not view."""
+        guild = self.api.guild
+        if not event.startswith("MESSAGE") or "guild_id" not in data:
+            return True
+        channel = guild.channels.get(data["channel_id"])
+        return not guild.left and (channel is None or guild.may("view_channel", channel))
 
     def listening(self) -> bool:
         """Whether somebody hears a dispatch now."""

@@ -65,7 +65,7 @@ def now_iso() -> str:
 
 def _user(user_id: str, name: str, **more: Any) -> Json:
     return {"id": user_id, "username": name, "global_name": name.title(), "discriminator": "0", "avatar": None,
-            "bot": False, "public_flags": 0, **more}  # fmt: skip
+            "bot": False, "public_flags": 0, "flags": 0, "primary_guild": None, **more}  # fmt: skip
 
 
 def _role(role_id: str, name: str, permissions: int, **more: Any) -> Json:

@@ -112,7 +112,7 @@ class Hands:
         data = {"custom_id": opened.modal["custom_id"], "components": components}
         if resolved:
             data["resolved"] = resolved
-        return await self._act(FORM, data, opened.channel_id, user, source=opened.source)
+        return await self._act(FORM, data, opened.channel_id, user, source=opened.source, opened_by=opened)
 
     # ---- commands
 
@@ -168,10 +168,12 @@ class Hands:
     # ---- the interaction
 
     async def _act(
-        self, kind: int, data: Json, channel_id: str, user: str, *, source: Json | None = None, wait: bool = True
-    ) -> Interaction:
+        self, kind: int, data: Json, channel_id: str, user: str, *, source: Json | None = None,
+        opened_by: Interaction | None = None, wait: bool = True,
+    ) -> Interaction:  # fmt: skip
         await self.server.until(self.server.gateway.listening)
         interaction = self._opened(kind, data, channel_id, self.guild.user_id(user), source)
+        interaction.opened_by = opened_by
         self.api.interactions.by_token[interaction.token] = interaction
         self.server.gateway.dispatch("INTERACTION_CREATE", interaction.payload)
         if wait:

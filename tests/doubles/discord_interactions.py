@@ -34,6 +34,8 @@ class Interaction:
     user_id: str
     source: Json | None = None
     """The message that the button is on."""
+    opened_by: Interaction | None = None
+    """What brought up the form that this sends back."""
     sent: float = field(default_factory=time.monotonic)
     ack_seconds: float | None = None
     responses: list[Json] = field(default_factory=list)
@@ -106,20 +108,27 @@ class Interactions:
         kind = 20 if interaction.kind == COMMAND else REPLY if interaction.source else 0
         if interaction.kind == COMMAND and interaction.payload["data"].get("type") == 3:
             kind = 23
-        user = self.guild.users[interaction.user_id]
         flags = {"flags": (data.get("flags") or 0) & EPHEMERAL | LOADING} if loading else {}
         message = self.messages.new(interaction.channel_id, BOT, data, files, **flags)
         message |= {"type": kind, "application_id": APPLICATION, "webhook_id": APPLICATION}
-        message["interaction_metadata"] = {
-            "id": interaction.id, "type": interaction.kind, "user": user,
-            "authorizing_integration_owners": interaction.payload["authorizing_integration_owners"],
-        }  # fmt: skip
+        message["interaction_metadata"] = self._metadata(interaction)
         if message["flags"] & EPHEMERAL:
             self.messages.hidden[message["id"]] = message
         else:
             self.messages.add(message)
         interaction.messages.append(message)
         return message
+
+    def _metadata(self, interaction: Interaction) -> Json:
+        about = {
+            "id": interaction.id, "type": interaction.kind, "user": self.guild.users[interaction.user_id],
+            "authorizing_integration_owners": interaction.payload["authorizing_integration_owners"],
+        }  # fmt: skip
+        if interaction.kind == COMPONENT and interaction.source is not None:
+            about["interacted_message_id"] = interaction.source["id"]
+        if interaction.opened_by is not None:
+            about["triggering_interaction_metadata"] = self._metadata(interaction.opened_by)
+        return about
 
     def _told(self, interaction: Interaction, kind: int) -> Json:
         about: Json = {"id": interaction.id, "type": interaction.kind}
@@ -131,8 +140,6 @@ class Interactions:
                       "response_message_ephemeral": bool(flags & EPHEMERAL)}  # fmt: skip
         if kind in (MESSAGE, UPDATE) and interaction.original is not None:
             answer["resource"] = {"type": kind, "message": self.messages.render(interaction.original)}
-        elif kind in (CHOICES, MODAL, DEFER, DEFER_UPDATE):
-            answer["resource"] = {"type": kind}
         return answer
 
     # ---- the webhook of an interaction

@@ -19,7 +19,7 @@ from tests.doubles.discord_channels import Call
 from tests.doubles.discord_gateway import INVALID, RECONNECT, TOKEN, Gateway, Link
 from tests.doubles.discord_guild import ApiError
 from tests.doubles.discord_messages import Files
-from tests.doubles.discord_schema import check
+from tests.doubles.discord_schema import check, have_spec
 
 Json = dict[str, Any]
 
@@ -110,7 +110,12 @@ class DiscordServer:
             raise
         finally:
             self.changed()
-        return web.Response(status=204, headers=headers) if answer is None else _json(answer, 200, headers)
+        made = call.method == "POST" and call.template.endswith("/threads")
+        return (
+            web.Response(status=204, headers=headers)
+            if answer is None
+            else _json(answer, 201 if made else 200, headers)
+        )
 
     def _fail(
         self, request: web.Request, fault: Fault, handler: Callable[[Call], Any], call: Call
@@ -208,14 +213,15 @@ def _json(answer: Any, status: int, headers: dict[str, str] | None = None) -> we
 
 @asynccontextmanager
 async def discord_server(port: int = 0) -> AsyncIterator[DiscordServer]:
-    """A running server on loopback."""
+    """A running server on loopback. Raises FileNotFoundError if Discord's description is promised and not there."""
+    have_spec()
     server = DiscordServer()
     app = web.Application(client_max_size=1 << 28)
     app.router.add_get("/gateway", server.gateway.serve)
     app.router.add_get("/gateway/", server.gateway.serve)
     app.router.add_get("/attachments/{channel}/{file}/{name}", server.attachment)
     app.router.add_route("*", PREFIX + "/{path:.*}", server.rest)
-    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    runner = web.AppRunner(app, shutdown_timeout=0.5, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
