@@ -79,9 +79,10 @@ class Cards:
         state = self.state(key)
         if not state.running:
             return
-        state.due = None
         if final:
             self._is_due(state, CARD_SECONDS)
+        elif not state.move:
+            state.due = None
 
     def covered(self, key: ThreadKey) -> None:
         """Somebody wrote below."""
@@ -179,6 +180,7 @@ class Cards:
 
     async def remove(self, key: ThreadKey, state: State) -> None:
         """Take the card away. Hold the lock."""
+        state.move = False
         if state.card is not None:
             card, state.card = state.card, None
             await self._calls.delete((await self._places.of(key)).channel, card)

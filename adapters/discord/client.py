@@ -23,6 +23,7 @@ from bot.errors import ConfigurationError
 log = structlog.get_logger()
 
 FIRST_BACKOFF_SECONDS = 1.0
+GUILDS_SECONDS = 2.0  # without another server told of until all are taken to be
 NO_TOKEN = f"Discord refused DISCORD_BOT_TOKEN. Copy it again: {PORTAL}, your application, Bot, Reset Token."
 NO_INTENT = (
     f"Discord does not let this bot read messages. Switch on Message Content Intent: {PORTAL}, your application, Bot; "
@@ -140,7 +141,7 @@ def make_client(config: DiscordConfig, heard: Heard, *, reads_messages: bool) ->
         "member_cache_flags": discord.MemberCacheFlags.none(),
         "chunk_guilds_at_startup": False,
         "max_ratelimit_timeout": RATE_SECONDS,
-        "enable_debug_events": False,
+        "guild_ready_timeout": GUILDS_SECONDS,
     }
     client: GatewayClient | ShardedClient
     if config.shards:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import discord
 import structlog
 
@@ -224,12 +225,15 @@ class Presses:
         await self._take(inbound.request(person, where, message, text, now, files), channel)
 
     async def tell(self, interaction: discord.Interaction, words: str) -> None:
-        """Answer who pressed, alone; in several pieces where it is long."""
+        """Answer who pressed, alone; in several pieces where it is long. Discord forgets an interaction in time."""
         pieces = split(words, MESSAGE_CHARS)[:PIECES_MOST] or ["…"]
-        if not interaction.response.is_done():
-            await interaction.response.send_message(pieces.pop(0), ephemeral=True)
-        for piece in pieces:
-            await interaction.followup.send(piece, ephemeral=True)
+        try:
+            if not interaction.response.is_done():
+                await interaction.response.send_message(pieces.pop(0), ephemeral=True)
+            for piece in pieces:
+                await interaction.followup.send(piece, ephemeral=True)
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            log.warning("discord.not_told", error=str(error))
 
 
 def as_scope(word: str) -> Scope:

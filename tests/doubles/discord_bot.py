@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete
 
+import adapters.discord.client
 from adapters.discord import DiscordConfig, DiscordStore, discord_platform
 from adapters.discord.server import Discord
 from bot.core import Core
@@ -64,6 +65,7 @@ async def discord_bot(
     folder: Path, sandboxes: SandboxService, server: DiscordServer, *, settings: Any = None, **more: Any
 ) -> AsyncIterator[DiscordBot]:
     """A bot in `folder`, connected to our own loopback Discord."""
+    adapters.discord.client.GUILDS_SECONDS = 0.05
     async with running_parts(folder, sandboxes, **{"turns_per_person": 50, **more}) as parts:
         made = discord_platform(config(server, **(settings or {})), store_of(parts), parts.front.commands)
         async with made as connected:
