@@ -6,12 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 
-import aiohttp
 import discord
 import structlog
 
 from adapters.discord import inbound, outbound
-from adapters.discord.calls import ARCHIVED, Calls, DiscordRefused
+from adapters.discord.calls import ARCHIVED, TOO_LARGE, Calls, DiscordRefused, Upload
 from adapters.discord.cards import Cards, custom_ids, is_card
 from adapters.discord.components import as_view
 from adapters.discord.config import (
@@ -26,7 +25,7 @@ from adapters.discord.config import (
     STATES_KEPT,
     DiscordConfig,
 )
-from adapters.discord.files import Files
+from adapters.discord.files import Files, download
 from adapters.discord.inbound import Identity, is_spoken
 from adapters.discord.outbound import Part, Post, nonce
 from adapters.discord.places import Place, Places
@@ -41,7 +40,6 @@ log = structlog.get_logger()
 
 GONE = "gone"  # the id of a reply whose thread is no more: it is not tried again
 FIND_MOST = 100
-DOWNLOAD_SECONDS = 60.0
 
 
 class DiscordPlatform:
@@ -120,8 +118,25 @@ class DiscordPlatform:
 
     async def _send(self, place: Place, key: ThreadKey, part: Part, name: str, post: Post | None = None) -> int:
         """One message; the buttons are those of `post`."""
-        asked = self._asked.get(key)
         uploads, notes = await self._files.of(part, self.file_limit(key.workspace))
+        try:
+            return await self._send_with(place, key, part, name, post, uploads, notes)
+        except DiscordRefused as error:
+            if not uploads or error.status != TOO_LARGE:
+                raise
+            return await self._send_with(place, key, part, name, post, [], self._files.named(part))
+
+    async def _send_with(
+        self,
+        place: Place,
+        key: ThreadKey,
+        part: Part,
+        name: str,
+        post: Post | None,
+        uploads: list[Upload],
+        notes: list[str],
+    ) -> int:
+        asked = self._asked.get(key)
         ping = int(asked.author.id) if post is not None and post.awaits and asked is not None else None
         content = part.content if ping is None else f"<@{ping}> {part.content}"
         return await self._calls.send(
@@ -168,16 +183,22 @@ class DiscordPlatform:
     async def _edit(self, place: Place, key: ThreadKey, message: int, reply: Reply, post: Post) -> None:
         part = post.parts[0]
         uploads, notes = await self._files.of(part, self.file_limit(key.workspace)) if reply.final else ([], [])
-        content, view = _with_notes(part.content, notes), as_view(post.buttons)
-        priority = Priority.FINAL if reply.final else Priority.PROGRESS
-        files = uploads or None
-        try:
-            await self._calls.edit(place.channel, message, content, priority=priority, files=files, view=view)
-        except DiscordRefused as error:
-            if error.reason != ARCHIVED:
-                raise
-            await self._places.open_again(place.channel)
-            await self._calls.edit(place.channel, message, content, priority=priority, files=files, view=view)
+        view, priority = as_view(post.buttons), Priority.FINAL if reply.final else Priority.PROGRESS
+        for _ in range(3):  # each refusal is mended at most once
+            content = _with_notes(part.content, notes)
+            try:
+                await self._calls.edit(
+                    place.channel, message, content, priority=priority, files=uploads or None, view=view
+                )
+            except DiscordRefused as error:
+                if error.reason == ARCHIVED:
+                    await self._places.open_again(place.channel)
+                elif error.status == TOO_LARGE and uploads:
+                    uploads, notes = [], self._files.named(part)
+                else:
+                    raise
+            else:
+                return
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         """See bot.ports.Platform: by the key in its buttons, or where it has none by its text."""
@@ -245,26 +266,6 @@ class DiscordPlatform:
         for message in message_ids:
             if message != GONE:
                 await self._calls.delete(place.channel, int(message), Priority.FINAL)
-
-
-async def download(url: str, most: int) -> bytes:
-    """A file of Discord's. Raises LookupError, also when it has more than `most` bytes; OSError."""
-    timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.get(url, allow_redirects=False) as response,
-        ):
-            if response.status != 200:
-                raise LookupError(f"Discord did not give the file (status {response.status})")
-            data = bytearray()
-            async for chunk in response.content.iter_chunked(1 << 16):
-                data += chunk
-                if len(data) > most:  # half a file is no file
-                    raise LookupError(f"larger than the {most} bytes that Discord spoke of")
-            return bytes(data)
-    except aiohttp.ClientError as error:
-        raise ConnectionError(f"download: {type(error).__name__}") from error
 
 
 def _with_notes(content: str, notes: list[str]) -> str:

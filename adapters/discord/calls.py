@@ -26,8 +26,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 FIRST_WAIT_SECONDS = 0.5  # doubled each time
-UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, FORBIDDEN, NO_ACCESS = 10003, 10008, 50013, 50001
-ARCHIVED, THREAD_EXISTS, TOO_LARGE = 50083, 160004, 40005
+FORBIDDEN, NO_ACCESS = 50013, 50001
+ARCHIVED, THREAD_EXISTS = 50083, 160004
+TOO_LARGE = 413  # the status; Discord's number for it is 40005
 
 
 class DiscordRefused(BotError):

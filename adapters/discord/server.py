@@ -131,7 +131,7 @@ async def logged_in(config: DiscordConfig) -> AsyncIterator[discord.Client]:
     """A client for calls alone: it outlives every connection. Raises ConfigurationError."""
     use_addresses(config)
     client = discord.Client(
-        intents=discord.Intents.none(),
+        intents=discord.Intents(guilds=True),  # it never connects; without, discord.py warns
         allowed_mentions=discord.AllowedMentions.none(),
         max_messages=None,
         max_ratelimit_timeout=RATE_SECONDS,

@@ -14,6 +14,7 @@ from typing import Any
 from adapters.slack import SlackStore, slack
 from bot.app import App, container_instance
 from bot.clock import utc_now
+from bot.core import Core
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from tests.benchmarks.timing import summary

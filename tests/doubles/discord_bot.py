@@ -42,7 +42,7 @@ class DiscordBot:
 
 
 def config(server: DiscordServer, **more: Any) -> DiscordConfig:
-    return DiscordConfig(token=TOKEN, api_url=server.api_url, gateway_url=server.gateway_url, **more)
+    return DiscordConfig(**{"token": TOKEN, "api_url": server.api_url, "gateway_url": server.gateway_url, **more})
 
 
 def core_of(parts: Parts) -> Core:

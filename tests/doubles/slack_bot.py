@@ -15,6 +15,7 @@ from adapters.slack.calls import SlackCalls
 from adapters.slack.listeners import SlackListeners
 from adapters.slack.server import Slack
 from bot.budget import Rate
+from bot.core import Core
 from bot.store.schema import options
 from sandbox.service import SandboxService
 from tests.doubles.bot import Parts, now, running_parts

@@ -318,9 +318,7 @@ async def test_what_is_longer_than_four_messages_is_a_file(bot: DiscordBot, mode
     assert "[answer.md]" in bot.people.shown(asked)
 
 
-async def test_the_requester_is_called_only_when_something_waits_for_them(
-    bot: DiscordBot, model: ModelServer
-) -> None:
+async def test_the_requester_is_called_only_when_something_waits_for_them(bot: DiscordBot, model: ModelServer) -> None:
     model.script[:] = [Fault(status=400)] * 4
     asked = await bot.people.say(f"{MENTION} go")
     assert await bot.people.ended(asked) == "❌"
