@@ -31,6 +31,9 @@ NO_INTENT = (
 )
 
 
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
+
+
 class Heard(Protocol):
     """What is done with what Discord tells us."""
 

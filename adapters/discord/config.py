@@ -58,7 +58,7 @@ GLOBAL = "global"
 
 def rate_of(bucket: str) -> Rate:
     """The rate for everything together: 50 a second at most. What each channel takes, discord.py keeps by headers."""
-    return Rate(calls=25, seconds=1.0, burst=20)
+    return Rate(calls=36, seconds=1.0, burst=12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

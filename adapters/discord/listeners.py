@@ -37,6 +37,8 @@ log = structlog.get_logger()
 
 AGAIN = "🔁"
 HEARD_KEPT = 20_000
+MEMBERS_KEPT = 1_000
+MEMBER_SECONDS = 60.0  # how long we believe what roles somebody has, while catching up
 
 
 class _Offer(NamedTuple):
@@ -72,6 +74,7 @@ class DiscordListeners:
         self.presses = Presses(core, config, us, places, platform, self.take)
         self._heard: OrderedDict[int, None] = OrderedDict()
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
+        self._members: OrderedDict[tuple[int, int], tuple[float, Person]] = OrderedDict()
         self._client: discord.Client | None = None
         self.on_connected: Callable[[], object] = lambda: None
 
@@ -112,11 +115,19 @@ class DiscordListeners:
 
     async def _member(self, guild: discord.Guild, user: discord.abc.User) -> Person:
         """Who wrote, where Discord told it without their roles, as of what was missed."""
+        now = asyncio.get_running_loop().time()
+        known = self._members.get((guild.id, user.id))
+        if known is not None and known[0] > now:
+            return known[1]
         try:
             member = await self._calls.do(lambda: guild.fetch_member(user.id), Priority.FINAL)
+            person = inbound.person(member, self._config.admins)
         except DiscordRefused:  # they have left
-            return replace(inbound.person(user, frozenset()), standing="unknown")
-        return inbound.person(member, self._config.admins)
+            person = replace(inbound.person(user, frozenset()), standing="unknown")
+        self._members[(guild.id, user.id)] = (now + MEMBER_SECONDS, person)
+        while len(self._members) > MEMBERS_KEPT:
+            self._members.popitem(last=False)
+        return person
 
     async def _root(self, message: discord.Message, where: Whereabouts) -> str:
         """The conversation of ours in a channel that a message goes on with: it answers one of our answers."""
