@@ -69,7 +69,7 @@ class DiscordListeners:
         self._cards = cards
         self._platform = platform
         self._cursor = cursor
-        self.presses = Presses(core, config, us, places, platform, self.take)
+        self.presses = Presses(core, config, us, places, platform, self.claim)
         self._heard: OrderedDict[int, None] = OrderedDict()
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
         self._client: discord.Client | None = None
@@ -128,12 +128,15 @@ class DiscordListeners:
 
     async def take(self, message: IncomingMessage, channel: int) -> None:
         """Claim and queue a message; who wrote it is told what stands against that."""
-        self._calls.allowed_again(channel)
         try:
-            receipt = await self._core.intake.claim(message, self._platform)
+            await self.claim(message, channel)
         except Refused as error:
             await self._tell(channel, error.for_people, message)
-            return
+
+    async def claim(self, message: IncomingMessage, channel: int) -> None:
+        """Claim and queue a message, or answer a command. Raises Refused."""
+        self._calls.allowed_again(channel)
+        receipt = await self._core.intake.claim(message, self._platform)
         if receipt.answer:
             await self._tell(channel, receipt.answer, message)
         elif receipt.turn is not None:

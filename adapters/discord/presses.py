@@ -27,7 +27,7 @@ from bot.with_input import with_input
 log = structlog.get_logger()
 
 Json = dict[str, Any]
-Take = Callable[[IncomingMessage, int], Awaitable[None]]
+Claim = Callable[[IncomingMessage, int], Awaitable[None]]
 
 PIECES_MOST = 5  # of an answer to one person; what is longer is a file
 GONE = "I no longer have that answer."
@@ -43,14 +43,14 @@ class Presses:
         us: Identity,
         places: Places,
         platform: DiscordPlatform,
-        take: Take,
+        claim: Claim,
     ) -> None:
         self._core = core
         self._config = config
         self._us = us
         self._places = places
         self._platform = platform
-        self._take = take
+        self._claim = claim
 
     # ---- who and where
 
@@ -222,7 +222,11 @@ class Presses:
         if where.thread:
             self._places.is_thread(where.key())
         person, now = self.person(interaction), self._core.clock()
-        await self._take(inbound.request(person, where, message, text, now, files), channel)
+        try:
+            await self._claim(inbound.request(person, where, message, text, now, files), channel)
+        except Refused:  # who asked is told so alone
+            await self._platform.take_back(channel, message)
+            raise
 
     async def tell(self, interaction: discord.Interaction, words: str) -> None:
         """Answer who pressed, alone; in several pieces where it is long. Discord forgets an interaction in time."""
