@@ -31,6 +31,7 @@ Claim = Callable[[IncomingMessage, int], Awaitable[None]]
 
 PIECES_MOST = 5  # of an answer to one person; what is longer is a file
 GONE = "I no longer have that answer."
+NOT_DIRECT = "I take no direct messages. Ask me in a server."
 
 
 class Presses:
@@ -59,6 +60,19 @@ class Presses:
         manages = interaction.guild_id is not None and interaction.permissions.manage_guild
         return inbound.person(interaction.user, self._config.admins, manages=manages)
 
+    @property
+    def in_direct(self) -> bool:
+        """Whether we serve people in direct messages."""
+        return self._config.direct_messages
+
+    async def is_served(self, interaction: discord.Interaction) -> bool:
+        """Whether we serve people there; who asked is told if not."""
+        if interaction.guild_id is not None or self.in_direct:
+            return True
+        if interaction.type is not discord.InteractionType.autocomplete:
+            await self.tell(interaction, NOT_DIRECT)
+        return False
+
     async def whereabouts(self, interaction: discord.Interaction) -> Whereabouts:
         """The channel or thread where it was done."""
         channel = interaction.channel or discord.Object(interaction.channel_id or 0)
@@ -83,7 +97,7 @@ class Presses:
         """A press, a choice or a form; commands are the command tree's."""
         data: Any = interaction.data or {}
         ours = outbound.pressed(str(data.get("custom_id", "")))
-        if ours is None:
+        if ours is None or not await self.is_served(interaction):
             return
         try:
             if interaction.type is discord.InteractionType.component:
