@@ -104,9 +104,10 @@ class Simulated:
         await self._life.aclose()
         self._life = AsyncExitStack()
 
-    async def restart(self) -> None:
-        """Another process: nothing but the database and the sandboxes is left."""
+    async def restart(self, **settings: Any) -> None:
+        """Another process, maybe with other settings: nothing but the database and the sandboxes is left."""
         await self.aclose()
+        self.config = replace(self.config, **settings)
         client = new_client(self.config)
         await self.env.restart_bot(client)
         await self.begin(client)
