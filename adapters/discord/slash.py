@@ -131,6 +131,8 @@ class Slash:
 
     async def _form(self, interaction: discord.Interaction, scope: Scope) -> None:
         key, person = await self._presses.place(interaction), self._presses.person(interaction)
+        if scope == "thread" and not key.thread:
+            raise Refused("There is no thread here. Use this in one, or choose another scope.")
         fields = await self._core.commands.fields(key, person, scope)
         if not fields:
             raise Refused(f"Only an admin may set options for the {scope}. `/sandbox config show` says how they stand.")
