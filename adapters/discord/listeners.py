@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 AGAIN = "🔁"
 HEARD_KEPT = 20_000
+UNREAD = "Discord does not show me what you wrote. Mention me, or leave the ping of your answer on."
 
 
 class _Offer(NamedTuple):
@@ -105,6 +106,9 @@ class DiscordListeners:
         self._cards.covered(incoming.key)
         # people among themselves; and what Discord gives us no text of
         if not incoming.for_us and not (where.thread and self._us.reads_messages):
+            return
+        if message.guild is not None and not (self._us.reads_messages or inbound.mentions_us(message, self._us)):
+            await self._tell(message.channel.id, UNREAD, incoming)  # an answer of which Discord keeps the text
             return
         if message.guild is not None and not isinstance(message.author, discord.Member):
             incoming = replace(incoming, author=await self._member(message.guild, message.author))
