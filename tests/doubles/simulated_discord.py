@@ -163,8 +163,6 @@ class Simulated:
             body = body.get("data") or body
             if not isinstance(body, dict) or not (body.get("content") or "allowed_mentions" in body):
                 continue
-            if body.get("type") == 9 or request.path.endswith("/commands"):
-                continue
             allowed = body.get("allowed_mentions") or {"parse": ["not said"]}
             found |= {int(user) for user in allowed.get("users", [])}
             found |= {0} if allowed.get("parse") or allowed.get("roles") or allowed.get("replied_user") else set()

@@ -178,6 +178,26 @@ async def test_the_form_asks_for_an_option_and_keeps_only_what_is_within_its_ran
     assert "**followups**: mention (channel)" in after
 
 
+# a defect of bot/configuring.py: `submit` compares with what holds here, not with what is set for the scope
+@pytest.mark.xfail(strict=True, reason="the form says that it set what it did not")
+async def test_the_form_sets_for_the_server_what_one_channel_has_already(simulated: Simulated) -> None:
+    root, elsewhere = simulated.root, simulated.guild.create_text_channel("elsewhere")
+    await root.slash(simulated.channel, SET, name="timeout", value="7")
+
+    listed = await root.slash(simulated.channel, FORM, scope="workspace")
+    done = await root.submit_modal(await root.select(listed.response, ["timeout"]), {"value": "7"})
+
+    assert simulated.told(done) == "timeout is now 7 for the workspace."
+    assert "**timeout**: 7 (workspace)" in simulated.told(await root.slash(elsewhere, SHOW))
+
+
+async def test_there_is_no_form_of_a_thread_outside_of_one(simulated: Simulated) -> None:
+    listed = await simulated.root.slash(simulated.channel, FORM, scope="thread")
+
+    assert simulated.told(listed) == "There is no thread here. Use this in one, or choose another scope."
+    assert not listed.response.components
+
+
 async def test_the_form_of_a_thread_has_what_who_asked_there_may_set(simulated: Simulated) -> None:
     thread = simulated.place((await simulated.run("x = 1")).id)
 
@@ -219,3 +239,28 @@ async def test_nobody_but_who_asked_sees_what_a_command_answers(simulated: Simul
     assert sorted(simple) == [f"sandbox {word}" for word in ("help", "reset", "sandboxes", "status", "stop", "usage")]
     assert simulated.ours(simulated.channel.id) == []
     assert simulated.pinged() == set()
+
+
+async def test_what_is_printed_or_asked_notifies_nobody(simulated: Simulated) -> None:
+    everybody = f"@everyone @here {simulated.bob.mention} {simulated.guild.default_role.mention}"
+
+    asked = await simulated.run(f"print({everybody!r})")
+    await simulated.ada.slash(simulated.channel, "ask", text=everybody)
+    await simulated.root.slash(simulated.channel, SET, name="prompt", value=everybody)
+    await simulated.ended(simulated.ours(simulated.channel.id)[0])
+
+    assert "@everyone" in simulated.shown(asked.id)
+    assert "@everyone" in simulated.shown(simulated.channel.id)
+    assert simulated.pinged() == set()
+
+
+async def test_discord_is_told_of_the_commands_only_when_they_change(simulated: Simulated) -> None:
+    def told() -> int:
+        return sum(one.method == "PUT" and one.path.endswith("/commands") for one in simulated.env.http_requests)
+
+    at_first = told()
+    await simulated.restart()
+    after_a_restart = told()
+    await simulated.restart(direct_messages=False)
+
+    assert (at_first, after_a_restart, told()) == (1, 1, 2)

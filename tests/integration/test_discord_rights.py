@@ -7,6 +7,7 @@ from pathlib import Path
 import discord
 import pytest
 from simcord import MemberActor
+from simcord.backend.models import AllowedMentions
 from simcord.enums import MessageType
 
 from sandbox.service import SandboxService
@@ -108,6 +109,35 @@ async def test_answers_off_holds_in_one_channel_and_commands_go_on_there(simulat
     assert "42" in simulated.shown(asked.id)
 
 
+async def test_an_admin_configures_by_mention_and_nobody_else_does(simulated: Simulated) -> None:
+    words = f"{simulated.us.mention} config set channel timeout 5"
+
+    await simulated.ada.send(simulated.channel, words)
+    await simulated.root.send(simulated.channel, words)
+    admin = simulated.guild.create_role("Admins", permissions=discord.Permissions(administrator=True))
+    other = simulated.guild.add_member(simulated.env.create_user("Olga"), roles=[admin])
+    await other.send(simulated.channel, words)
+
+    assert [one.content for one in simulated.ours(simulated.channel.id)] == [
+        "Only an admin may set timeout for the channel.",
+        "timeout is now 5 for the channel.",
+        "timeout is now 5 for the channel.",
+    ]
+    assert simulated.channel.threads == []
+
+
+async def test_where_we_were_forbidden_to_write_a_command_works_as_soon_as_we_may(simulated: Simulated) -> None:
+    silent = discord.PermissionOverwrite(send_messages=False, create_public_threads=False)
+    quiet = simulated.guild.create_text_channel("quiet", overwrites={simulated.us: silent})
+    await simulated.ada.send(quiet, f"{simulated.us.mention} config show")  # we cannot answer that
+    simulated.env.backend.get_channel(quiet.id).overwrites.clear()
+
+    told = simulated.told(await simulated.ada.slash(quiet, "ask", text=CODE))
+
+    assert told == "I am at it."
+    assert await simulated.ended(simulated.ours(quiet.id)[0]) == "✅"
+
+
 # ---- where
 
 
@@ -185,6 +215,23 @@ async def test_without_message_content_an_answer_to_us_with_a_ping_is_enough(
 
         assert await here.ended(reply) == "✅"
         assert "42" in here.shown(asked.id)
+
+
+async def test_without_message_content_an_answer_to_us_without_a_ping_is_told_what_is_missing(
+    tmp_path: Path, sandboxes: SandboxService
+) -> None:
+    async with simulated_discord(tmp_path, sandboxes, message_content="off") as here:
+        asked = await here.run("x = 21\nprint('kept')")
+        answer = here.ours(asked.id)[-1]
+        reference = {"channel_id": str(asked.id), "message_id": str(answer.id)}
+        silent = AllowedMentions(replied_user=False)
+
+        here.env.backend.create_message(
+            asked.id, here.ada.id, block("print(x * 2)"), reference=reference, allowed_mentions=silent
+        )
+        await here.env.settle()
+
+        assert here.ours(asked.id)[-1].content.startswith("Discord does not show me what you wrote.")
 
 
 async def test_direct_messages_that_are_switched_off_are_ignored_and_commands_there_run_nothing(
