@@ -167,11 +167,14 @@ async def test_the_form_asks_for_an_option_and_keeps_only_what_is_within_its_ran
     wrong = await root.submit_modal(await root.select(listed.response, ["timeout"]), {"value": "9999"})
     before = simulated.told(await root.slash(simulated.channel, SHOW))
     fine = await root.submit_modal(await root.select(listed.response, ["timeout"]), {"value": "7"})
-    chosen = await root.submit_modal(await root.select(listed.response, ["followups"]), {"value": ["mention"]})
+    form = await root.select(listed.response, ["followups"])
+    chosen = await root.submit_modal(form, {"value": ["mention"]})
     after = simulated.told(await root.slash(simulated.channel, SHOW))
 
     assert simulated.told(wrong) == "timeout is a number from 1 to 60. '9999' is not."
     assert "**timeout**: 20 (default)" in before
+    offered = form.modal["components"][0]["component"]["options"]
+    assert {option["value"]: option.get("default", False) for option in offered} == {"all": True, "mention": False}
     assert simulated.told(fine) == "timeout is now 7 for the channel."
     assert simulated.told(chosen) == "followups is now mention for the channel."
     assert "**timeout**: 7 (channel)" in after
