@@ -257,8 +257,16 @@ class DiscordPlatform:
 
     async def announce(self, channel: int, words: str, interaction: int) -> int:
         """Say what somebody asked by a command; the message that this is. A second delivery is the same message."""
+        self._calls.allowed_again(channel)
         name = nonce(f"ask/{interaction}")
         return await self._calls.send(channel, words[:MESSAGE_CHARS], nonce=name, priority=Priority.FINAL)
+
+    async def take_back(self, channel: int, message: int) -> None:
+        """Delete what `announce` said."""
+        try:
+            await self._calls.delete(channel, message, Priority.FINAL)
+        except (DiscordRefused, OSError) as error:
+            log.warning("discord.not_taken_back", error=str(error))
 
     async def delete(self, key: ThreadKey, message_ids: list[str]) -> None:
         """Take answers of ours back."""

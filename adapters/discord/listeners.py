@@ -39,6 +39,7 @@ AGAIN = "🔁"
 HEARD_KEPT = 20_000
 MEMBERS_KEPT = 1_000
 MEMBER_SECONDS = 60.0  # how long we believe what roles somebody has, while catching up
+UNREAD = "Discord does not show me what you wrote. Mention me, or leave the ping of your answer on."
 
 
 class _Offer(NamedTuple):
@@ -71,7 +72,7 @@ class DiscordListeners:
         self._cards = cards
         self._platform = platform
         self._cursor = cursor
-        self.presses = Presses(core, config, us, places, platform, self.take)
+        self.presses = Presses(core, config, us, places, platform, self.claim)
         self._heard: OrderedDict[int, None] = OrderedDict()
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
         self._members: OrderedDict[tuple[int, int], tuple[float, Person]] = OrderedDict()
@@ -109,6 +110,9 @@ class DiscordListeners:
         # people among themselves; and what Discord gives us no text of
         if not incoming.for_us and not (where.thread and self._us.reads_messages):
             return
+        if message.guild is not None and not (self._us.reads_messages or inbound.mentions_us(message, self._us)):
+            await self._tell(message.channel.id, UNREAD, incoming)  # an answer of which Discord keeps the text
+            return
         if message.guild is not None and not isinstance(message.author, discord.Member):
             incoming = replace(incoming, author=await self._member(message.guild, message.author))
         await self.take(incoming, message.channel.id)
@@ -139,12 +143,15 @@ class DiscordListeners:
 
     async def take(self, message: IncomingMessage, channel: int) -> None:
         """Claim and queue a message; who wrote it is told what stands against that."""
-        self._calls.allowed_again(channel)
         try:
-            receipt = await self._core.intake.claim(message, self._platform)
+            await self.claim(message, channel)
         except Refused as error:
             await self._tell(channel, error.for_people, message)
-            return
+
+    async def claim(self, message: IncomingMessage, channel: int) -> None:
+        """Claim and queue a message, or answer a command. Raises Refused."""
+        self._calls.allowed_again(channel)
+        receipt = await self._core.intake.claim(message, self._platform)
         if receipt.answer:
             await self._tell(channel, receipt.answer, message)
         elif receipt.turn is not None:

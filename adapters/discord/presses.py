@@ -27,10 +27,11 @@ from bot.with_input import with_input
 log = structlog.get_logger()
 
 Json = dict[str, Any]
-Take = Callable[[IncomingMessage, int], Awaitable[None]]
+Claim = Callable[[IncomingMessage, int], Awaitable[None]]
 
 PIECES_MOST = 5  # of an answer to one person; what is longer is a file
 GONE = "I no longer have that answer."
+NOT_DIRECT = "I take no direct messages. Ask me in a server."
 
 
 class Presses:
@@ -43,14 +44,14 @@ class Presses:
         us: Identity,
         places: Places,
         platform: DiscordPlatform,
-        take: Take,
+        claim: Claim,
     ) -> None:
         self._core = core
         self._config = config
         self._us = us
         self._places = places
         self._platform = platform
-        self._take = take
+        self._claim = claim
 
     # ---- who and where
 
@@ -58,6 +59,19 @@ class Presses:
         """Who did it, with the rights that Discord says they have there."""
         manages = interaction.guild_id is not None and interaction.permissions.manage_guild
         return inbound.person(interaction.user, self._config.admins, manages=manages)
+
+    @property
+    def in_direct(self) -> bool:
+        """Whether we serve people in direct messages."""
+        return self._config.direct_messages
+
+    async def is_served(self, interaction: discord.Interaction) -> bool:
+        """Whether we serve people there; who asked is told if not."""
+        if interaction.guild_id is not None or self.in_direct:
+            return True
+        if interaction.type is not discord.InteractionType.autocomplete:
+            await self.tell(interaction, NOT_DIRECT)
+        return False
 
     async def whereabouts(self, interaction: discord.Interaction) -> Whereabouts:
         """The channel or thread where it was done."""
@@ -83,7 +97,7 @@ class Presses:
         """A press, a choice or a form; commands are the command tree's."""
         data: Any = interaction.data or {}
         ours = outbound.pressed(str(data.get("custom_id", "")))
-        if ours is None:
+        if ours is None or not await self.is_served(interaction):
             return
         try:
             if interaction.type is discord.InteractionType.component:
@@ -222,7 +236,11 @@ class Presses:
         if where.thread:
             self._places.is_thread(where.key())
         person, now = self.person(interaction), self._core.clock()
-        await self._take(inbound.request(person, where, message, text, now, files), channel)
+        try:
+            await self._claim(inbound.request(person, where, message, text, now, files), channel)
+        except Refused:  # who asked is told so alone
+            await self._platform.take_back(channel, message)
+            raise
 
     async def tell(self, interaction: discord.Interaction, words: str) -> None:
         """Answer who pressed, alone; in several pieces where it is long. Discord forgets an interaction in time."""

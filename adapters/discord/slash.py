@@ -51,7 +51,8 @@ class Slash:
 
     def tree(self, client: discord.Client) -> app_commands.CommandTree:
         """All commands, not yet told to Discord."""
-        contexts = app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False)
+        in_direct = self._presses.in_direct
+        contexts = app_commands.AppCommandContext(guild=True, dm_channel=in_direct, private_channel=False)
         tree = Tree(client, allowed_contexts=contexts, allowed_installs=app_commands.AppInstallationType(guild=True))
         tree.presses = self._presses
         group = app_commands.Group(name="sandbox", description="The agent and the sandbox of a thread")
@@ -130,6 +131,8 @@ class Slash:
 
     async def _form(self, interaction: discord.Interaction, scope: Scope) -> None:
         key, person = await self._presses.place(interaction), self._presses.person(interaction)
+        if scope == "thread" and not key.thread:
+            raise Refused("There is no thread here. Use this in one, or choose another scope.")
         fields = await self._core.commands.fields(key, person, scope)
         if not fields:
             raise Refused(f"Only an admin may set options for the {scope}. `/sandbox config show` says how they stand.")
@@ -201,6 +204,10 @@ class Tree(app_commands.CommandTree):
     """A tree whose refusals are told to who asked."""
 
     presses: Presses
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Discord may still show commands that it was told earlier."""
+        return await self.presses.is_served(interaction)
 
     async def on_error(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         """What a command raised."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.doubles.bot import Bot
     from tests.doubles.discord_bot import DiscordBot
     from tests.doubles.model_server import ModelServer
+    from tests.doubles.simulated_discord import Simulated
     from tests.doubles.slack_bot import SlackBot
 
 
@@ -99,3 +100,13 @@ async def connected_discord(
     async with discord_server() as server, discord_bot(folder, sandboxes, server, agent=agent) as running:
         server.limited = False
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def simulated(tmp_path: Path, sandboxes: SandboxService) -> AsyncIterator[Simulated]:
+    """The Discord adapter in a simulated Discord; it runs code as it is."""
+    from tests.doubles.simulated_discord import simulated_discord
+
+    async with simulated_discord(tmp_path, sandboxes) as running:
+        yield running
+        assert running.pinged() <= {running.ada.id, running.bob.id, running.root.id}
