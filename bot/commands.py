@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -125,12 +124,11 @@ class Commands:
         return NOTHING_RUNS
 
     async def _stop_here(self, key: ThreadKey, person: Person | None) -> str:
-        """Stop what somebody may stop in a whole channel: a slash command knows no thread."""
+        """Stop what somebody asked for in a whole channel: they may not see all its threads. An admin's is all."""
         stopped = 0
-        for running in self._stops.in_channel(key):
-            with contextlib.suppress(Refused):
-                await self.check("stop", running, person)
-                stopped += self._stops.stop(running)
+        for running in self._stops.within(key):
+            asked = person is None or person.is_admin or person.id in await self._people.requesters(running)
+            stopped += asked and self._stops.stop(running)
         return f"Stopping {stopped} of the requests in this channel." if stopped else NOTHING_RUNS
 
     async def reset(self, key: ThreadKey, person: Person | None = None) -> str:
@@ -143,11 +141,11 @@ class Commands:
             await lease.reset()
         return RESET
 
-    async def check(self, deed: Deed, key: ThreadKey, person: Person | None) -> None:
+    async def check(self, deed: Deed, key: ThreadKey, person: Person | None, author: str | None = None) -> None:
         """See bot.ports.Commands."""
         if person is None:
             return
-        requesters = await self._people.requesters(key)
+        requesters = frozenset({author}) if author is not None else await self._people.requesters(key)
         refusal = may_do(deed, person, requesters, await self._config.effective(key)) if requesters else None
         if refusal is not None:
             raise Refused(refusal)
@@ -209,17 +207,16 @@ class Commands:
 
     async def gone(self, place: ThreadKey, *, for_good: bool) -> int:
         """See bot.ports.Commands."""
+        await self._waiting.withdraw_all(place)
+        for running in self._stops.within(place):
+            self._stops.stop(running)
         count = 0
         for name in sorted(await self._service.keys()):
             key = key_of_sandbox(name)
-            if key is None or not _is_within(key, place):
-                continue
-            while (first := await self._waiting.first(key)) is not None:
-                await self._waiting.withdraw(first.id)
-            self._stops.stop(key)
-            async with self._service.lease(name) as lease:
-                await (lease.reset() if for_good else lease.put_away())
-            count += 1
+            if key is not None and key.is_within(place):
+                async with self._service.lease(name) as lease:
+                    await (lease.reset() if for_good else lease.put_away())
+                count += 1
         return count
 
     async def judge(self, turn_id: str, person: Person, value: int) -> str:
@@ -240,13 +237,6 @@ def key_of_sandbox(name: str) -> ThreadKey | None:
         return None
     platform, workspace, channel, thread = parts
     return ThreadKey(platform=platform, workspace=workspace, channel=channel, thread=thread)
-
-
-def _is_within(key: ThreadKey, place: ThreadKey) -> bool:
-    """Whether a thread is, or is in, a place; what is empty of the place is any."""
-    of_place = (place.platform, place.workspace, place.channel, place.thread)
-    of_key = (key.platform, key.workspace, key.channel, key.thread)
-    return all(wanted in ("", given) for wanted, given in zip(of_place, of_key, strict=True))
 
 
 def _state(entry: Entry) -> str:

@@ -67,11 +67,19 @@ class ConfigCommand:
         def may(name: str) -> bool:
             return may_set(self._options.option(name), scope, person, requesters) is None
 
-        return [field for field in await self.all_fields(key) if may(field.name)]
+        return [field for field in await self._fields_of(key, scope) if may(field.name)]
 
     async def all_fields(self, key: ThreadKey) -> list[Field]:
         """See bot.ports.Commands."""
         return self._fields(await self._choices.stored(key), key.platform)
+
+    async def _fields_of(self, key: ThreadKey, scope: Scope) -> list[Field]:
+        """How every option stands for a scope, whatever a narrower one says. Raises Refused."""
+        if scope == "thread" and not key.thread:
+            raise Refused(NO_THREAD)
+        wide = SCOPES[: SCOPES.index(scope) + 1]
+        stored = await self._choices.stored(key)
+        return self._fields({name: stored[name] for name in wide if name in stored}, key.platform)
 
     def _fields(self, stored: Stored, platform: str) -> list[Field]:
         effective = self._options.effective(stored)
@@ -91,7 +99,7 @@ class ConfigCommand:
         """See bot.ports.Commands."""
         mistakes: dict[str, str] = {}
         changed: dict[str, str] = {}
-        before = {field.name: field.value for field in await self.all_fields(key)}
+        before = {field.name: field.value for field in await self._fields_of(key, scope)}
         for name, words in values.items():
             try:
                 value = words_of(self._options.option(name).parse(words), name)

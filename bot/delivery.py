@@ -109,7 +109,7 @@ class TurnDelivery:
                         return
                     await self._outbox.posted(reply, message_id)
                 else:
-                    await self._platform.update(self._key, message_id, reply)
+                    message_id = await self._update(message_id, reply)
                 break
             except Exception:
                 log.exception("delivery.failed", reply=reply.key, attempt=attempt)
@@ -120,6 +120,12 @@ class TurnDelivery:
                 await asyncio.sleep(min(FIRST_RETRY_SECONDS * 2**attempt, LONGEST_RETRY_SECONDS))
         self._ids[reply.part] = message_id
         self._sent[reply.part] = reply
+
+    async def _update(self, message_id: str, reply: Reply) -> str:
+        changed = await self._platform.update(self._key, message_id, reply)
+        if changed is not None and changed != message_id:
+            await self._outbox.posted(reply, changed)
+        return changed or message_id
 
     def close(self) -> None:
         """Say that nothing more comes."""
@@ -154,7 +160,7 @@ async def deliver_again(outbox: Outbox, platforms: Mapping[str, Platform]) -> in
             if message_id is None:
                 message_id = await platform.publish(key, reply)
             else:  # its text was posted; what goes with it may not have been
-                await platform.update(key, message_id, reply)
+                message_id = await platform.update(key, message_id, reply) or message_id
         except Exception:  # one thread that is gone must not keep the others waiting
             log.exception("delivery.failed_again", reply=reply.key)
             continue

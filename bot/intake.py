@@ -91,18 +91,28 @@ class Intake:
             return Receipt(kind="ignored")
         options = self._options.effective(await self._store.choices.stored(message.key))
         followed = options.followups == "all" and options.answers == "on"
+        followed = followed and may_ask(message.author, options) is None  # who may not is not told so at every word
         answer = message.for_us or (engaged and followed and not message.for_others)
         if answer:
             await self._check(message, options)
             if self._commands.is_word(message):
                 return await self._command(message)
-            if options.answers == "off":
-                raise Refused("I do not answer here. An admin can change that: `config set channel answers on`.")
-            await self._check_person(message, options)
+            await self._check_request(message, options)
         turn = await self._inbox.claim(message, answer=answer)
         if turn is None:
             return Receipt(kind="duplicate" if answer else "context")
         return Receipt(kind="turn", turn=turn)
+
+    async def check(self, message: IncomingMessage) -> None:
+        """See bot.ports.Intake."""
+        options = self._options.effective(await self._store.choices.stored(message.key))
+        await self._check(message, options)
+        await self._check_request(message, options)
+
+    async def _check_request(self, message: IncomingMessage, options: Effective) -> None:
+        if options.answers == "off":
+            raise Refused("I do not answer here. An admin can change that: `config set channel answers on`.")
+        await self._check_person(message, options)
 
     async def _command(self, message: IncomingMessage) -> Receipt:
         key = message.key

@@ -21,6 +21,11 @@ class ThreadKey:
     channel: str
     thread: str
 
+    def is_within(self, place: ThreadKey) -> bool:
+        """Whether this is, or is in, a place; what is empty of the place is any."""
+        named = ((place.workspace, self.workspace), (place.channel, self.channel), (place.thread, self.thread))
+        return place.platform == self.platform and all(wanted in ("", given) for wanted, given in named)
+
 
 Standing = Literal["member", "guest", "external", "bot", "unknown"]
 

@@ -54,8 +54,8 @@ class Platform(Protocol):
         An empty id says that a reply which still grows was not posted yet: it is published when it comes again.
         """
 
-    async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:
-        """Change a message of ours."""
+    async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> str | None:
+        """Change a message of ours; its id where that is another now, as when it became several."""
 
     async def earlier(self, message: IncomingMessage, limit: int) -> list[Quoted]:
         """What was said in the message's thread before it, oldest first; where the platform keeps it for us to read."""
@@ -95,8 +95,8 @@ class Commands(Protocol):
     async def all_fields(self, key: ThreadKey) -> list[Field]:
         """How every option stands, for whoever looks."""
 
-    async def check(self, deed: Deed, key: ThreadKey, person: Person) -> None:
-        """Raises Refused when somebody may not do that to what was asked in a thread."""
+    async def check(self, deed: Deed, key: ThreadKey, person: Person, author: str | None = None) -> None:
+        """Raises Refused when somebody may not do that to what was asked in a thread, or to what `author` asked."""
 
     async def submit(self, key: ThreadKey, person: Person, scope: Scope, values: Mapping[str, str]) -> dict[str, str]:
         """Set what a form changed, or nothing at all when a field is wrong: the mistakes, by name."""
@@ -123,6 +123,9 @@ class Intake(Protocol):
 
     async def claim(self, message: IncomingMessage, platform: Platform) -> Receipt:
         """The first half of `take`: once it returns the message is kept, and will be queued whatever happens."""
+
+    async def check(self, message: IncomingMessage) -> None:
+        """Raises Refused where `claim` would; keeps nothing."""
 
     async def begin(self, receipt: Receipt) -> None:
         """The second half; a receipt without a turn needs none."""

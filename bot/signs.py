@@ -26,6 +26,7 @@ class SignQueue(Generic[Where]):
     def __init__(self, show: Callable[[Where, Sign], Awaitable[None]]) -> None:
         self._show = show
         self._wanted: OrderedDict[Where, Sign] = OrderedDict()
+        self._at_work: set[Where] = set()
         self._wake = asyncio.Event()
 
     def want(self, where: Where, sign: Sign) -> None:
@@ -44,11 +45,17 @@ class SignQueue(Generic[Where]):
 
     async def _work(self) -> None:
         while True:
-            while not self._wanted:
+            where = next((where for where in self._wanted if where not in self._at_work), None)
+            if where is None:
                 self._wake.clear()
                 await self._wake.wait()
-            where, sign = self._wanted.popitem(last=False)
+                continue
+            sign = self._wanted.pop(where)
+            self._at_work.add(where)  # two signs of one message on their way would race
             try:
                 await self._show(where, sign)
             except Exception:  # one sign that fails must not end the others
                 log.exception("signs.failed", sign=sign)
+            finally:
+                self._at_work.discard(where)
+                self._wake.set()

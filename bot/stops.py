@@ -84,10 +84,9 @@ class Stops:
         """Whether somebody stopped a turn here just now: who says it twice means that one."""
         return time.monotonic() - self._stopped.get(key, float("-inf")) < JUST_NOW_SECONDS
 
-    def in_channel(self, place: ThreadKey) -> list[ThreadKey]:
-        """The threads of a channel where a turn runs."""
-        where = (place.platform, place.workspace, place.channel)
-        return [key for key in self._running if (key.platform, key.workspace, key.channel) == where]
+    def within(self, place: ThreadKey) -> list[ThreadKey]:
+        """The threads of a channel or workspace where a turn runs."""
+        return [key for key in self._running if key.is_within(place)]
 
     def since(self, key: ThreadKey) -> timedelta | None:
         """How long the turn of a thread has run."""

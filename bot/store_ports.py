@@ -105,6 +105,9 @@ class Waiting(Protocol):
     async def withdraw(self, turn_id: str) -> bool:
         """End a turn that has not begun; whether that was so."""
 
+    async def withdraw_all(self, place: ThreadKey) -> None:
+        """End every turn of a place that has not begun; what is empty of the place is any."""
+
 
 class People(Protocol):
     """Who asked for what."""
@@ -115,7 +118,9 @@ class People(Protocol):
     async def usage(self, platform: str, workspace: str, person_id: str | None, since: datetime) -> Usage:
         """What a person's requests took since then, or everybody's."""
 
-    async def engaged(self, platform: str, since: datetime, limit: int) -> list[tuple[ThreadKey, str]]:
+    async def engaged(
+        self, platform: str, since: datetime, limit: int, workspace: str | None = None
+    ) -> list[tuple[ThreadKey, str]]:
         """Threads with a turn and a message since then, newest first, each with the id of its last message."""
 
 
@@ -169,8 +174,11 @@ class History(Protocol):
     async def posted(self, turn_id: str) -> list[PostedReply]:
         """The replies of a turn with their platform's ids, in part order."""
 
-    async def place_of(self, platform: str, workspace: str, message_id: str) -> ThreadKey | None:
-        """The thread that a reply of ours was posted in, by its platform's id."""
+    async def turn(self, turn_id: str) -> Turn | None:
+        """A turn with its message."""
+
+    async def turn_of(self, key: ThreadKey, message_id: str) -> Turn | None:
+        """The latest turn of somebody's message; `key` need name no thread."""
 
 
 class Memos(Protocol):

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import discord
 import structlog
+from discord.http import Route
 
 from adapters.discord import inbound, outbound
-from adapters.discord.calls import ARCHIVED, TOO_LARGE, Calls, DiscordRefused, Upload
-from adapters.discord.cards import Cards, custom_ids, is_card
-from adapters.discord.components import as_view
+from adapters.discord.calls import Calls, DiscordRefused
+from adapters.discord.cards import Cards, card_of, custom_ids
 from adapters.discord.config import (
     CHANNEL_CONTEXT_MINUTES,
     DIRECT,
@@ -25,11 +25,12 @@ from adapters.discord.config import (
     STATES_KEPT,
     DiscordConfig,
 )
-from adapters.discord.files import Files, download
+from adapters.discord.files import download
 from adapters.discord.inbound import Identity, is_spoken
-from adapters.discord.outbound import Part, Post, nonce
-from adapters.discord.places import Place, Places
+from adapters.discord.outbound import Post, nonce
+from adapters.discord.places import Places
 from adapters.discord.signs import ENDS, Signs
+from adapters.discord.writer import Letter, Writer
 from bot.budget import Priority
 from bot.markdown import split
 from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
@@ -40,6 +41,7 @@ log = structlog.get_logger()
 
 GONE = "gone"  # the id of a reply whose thread is no more: it is not tried again
 FIND_MOST = 100
+IDS_MOST = 6  # messages of one reply that are remembered
 
 
 class DiscordPlatform:
@@ -58,7 +60,7 @@ class DiscordPlatform:
         self._calls = calls
         self._places = places
         self._cards = cards
-        self._files = Files(artifacts)
+        self._writer = Writer(calls, places, artifacts, us)
         self._us = us
         self.signs = Signs(calls, places)
         self._asked: OrderedDict[ThreadKey, IncomingMessage] = OrderedDict()
@@ -69,12 +71,13 @@ class DiscordPlatform:
         """See bot.ports.Platform: never waits for Discord."""
         self.signs.want(message, sign)
         if sign == "working":
+            if not self._cards.begin(message.key, message.message_id):
+                return  # the request that runs took it up
             self._asked[message.key] = message
             self._asked.move_to_end(message.key)
             while len(self._asked) > STATES_KEPT:
                 self._asked.popitem(last=False)
             self._places.expect(message)
-            self._cards.begin(message.key, message.message_id)
         elif sign in ENDS:
             self._cards.end(message.key)
 
@@ -84,121 +87,57 @@ class DiscordPlatform:
         state = self._cards.state(key)
         async with state.lock:
             try:
-                place = await self._places.of(key)
+                letter = await self._letter(key, reply, post)
                 card = None if post.awaits else self._cards.take(state)
                 if card is not None:
-                    message = await self._instead_of(card, place, key, reply, post)
+                    message = await self._instead_of(card, key, letter)
                 else:
-                    message = await self._post(place, key, reply, post)
+                    message = await self._writer.post(letter)
                     await self._cards.remove(key, state)
+                ids = [message, *await self._writer.more(letter, [message])]
             except DiscordRefused as error:
-                if error.is_gone:
+                if error.is_lasting:
+                    log.warning("discord.not_answered", error=str(error))
                     return GONE
                 raise
         self._cards.replied(key, final=reply.final)
-        return str(message)
+        return as_id(ids)
 
-    async def _instead_of(self, card: int, place: Place, key: ThreadKey, reply: Reply, post: Post) -> int:
+    async def _letter(self, key: ThreadKey, reply: Reply, post: Post) -> Letter:
+        place = await self._places.of(key)
+        most = self.file_limit(key.workspace)
+        return Letter(reply=reply, post=post, place=place, asked=self._asked.get(key), file_limit=most)
+
+    async def _instead_of(self, card: int, key: ThreadKey, letter: Letter) -> int:
         try:
-            await self._edit(place, key, card, reply, post)
+            await self._writer.edit(letter, card)
         except DiscordRefused as error:
-            if not error.is_gone:
-                self._cards.give_back(self._cards.state(key), card)
-                raise
-            return await self._post(place, key, reply, post)  # somebody deleted it
+            if error.is_gone:  # somebody deleted it
+                return await self._writer.post(letter)
+            self._cards.give_back(self._cards.state(key), card)
+            raise
         except BaseException:
             self._cards.give_back(self._cards.state(key), card)
             raise
         return card
 
-    async def _post(self, place: Place, key: ThreadKey, reply: Reply, post: Post) -> int:
-        first = await self._send(place, key, post.parts[0], reply.key, post)
-        await self._more(place, key, reply, post, first)
-        return first
-
-    async def _send(self, place: Place, key: ThreadKey, part: Part, name: str, post: Post | None = None) -> int:
-        """One message; the buttons are those of `post`."""
-        uploads, notes = await self._files.of(part, self.file_limit(key.workspace))
-        try:
-            return await self._send_with(place, key, part, name, post, uploads, notes)
-        except DiscordRefused as error:
-            if not uploads or error.status != TOO_LARGE:
-                raise
-            return await self._send_with(place, key, part, name, post, [], self._files.named(part))
-
-    async def _send_with(
-        self,
-        place: Place,
-        key: ThreadKey,
-        part: Part,
-        name: str,
-        post: Post | None,
-        uploads: list[Upload],
-        notes: list[str],
-    ) -> int:
-        asked = self._asked.get(key)
-        ping = int(asked.author.id) if post is not None and post.awaits and asked is not None else None
-        content = part.content if ping is None else f"<@{ping}> {part.content}"
-        return await self._calls.send(
-            place.channel,
-            _with_notes(content, notes),
-            nonce=nonce(name),
-            priority=Priority.FINAL,
-            files=uploads,
-            view=as_view(post.buttons) if post is not None else None,
-            answers=None if place.in_thread or asked is None else int(asked.message_id),
-            ping=ping,
-        )
-
-    async def _more(self, place: Place, key: ThreadKey, reply: Reply, post: Post, first: int) -> None:
-        """The other messages of a long reply; those that an earlier try posted are left."""
-        if len(post.parts) == 1:
-            return
-        later = await self._calls.history(place.channel, 4 * len(post.parts), after=first, oldest_first=True)
-        there = [message for message in later if message.author.id == self._us.user_id]
-        for number, part in enumerate(post.parts[1:], start=1):
-            if any(_is_part(message, part) for message in there):
-                continue
-            await self._send(place, key, part, f"{reply.key}/{number}")
-
-    async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:
+    async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> str | None:
         """See bot.ports.Platform. Progress that cannot be afforded now is left out; what is final never is."""
-        if message_id == GONE:
-            return
-        post = outbound.post(reply)
-        if not reply.final and self._calls.budget.room(GLOBAL) < 1:
-            return
-        state = self._cards.state(key)
-        async with state.lock:
+        if message_id == GONE or (not reply.final and self._calls.budget.room(GLOBAL) < 1):
+            return None
+        post, ids = outbound.post(reply), ids_of(message_id)
+        async with self._cards.state(key).lock:
             try:
-                place = await self._places.of(key)
-                await self._edit(place, key, int(message_id), reply, post)
+                letter = await self._letter(key, reply, post)
+                await self._writer.edit(letter, ids[0])
                 if reply.final:
-                    await self._more(place, key, reply, post, int(message_id))
+                    ids += await self._writer.more(letter, ids)
             except DiscordRefused as error:
-                if not error.is_gone:  # somebody deleted it
+                if not error.is_lasting:
                     raise
+                log.info("discord.not_edited", error=str(error))  # somebody deleted it
         self._cards.replied(key, final=reply.final)
-
-    async def _edit(self, place: Place, key: ThreadKey, message: int, reply: Reply, post: Post) -> None:
-        part = post.parts[0]
-        uploads, notes = await self._files.of(part, self.file_limit(key.workspace)) if reply.final else ([], [])
-        view, priority = as_view(post.buttons), Priority.FINAL if reply.final else Priority.PROGRESS
-        for _ in range(3):  # each refusal is mended at most once
-            content = _with_notes(part.content, notes)
-            try:
-                await self._calls.edit(
-                    place.channel, message, content, priority=priority, files=uploads or None, view=view
-                )
-            except DiscordRefused as error:
-                if error.reason == ARCHIVED:
-                    await self._places.open_again(place.channel)
-                elif error.status == TOO_LARGE and uploads:
-                    uploads, notes = [], self._files.named(part)
-                else:
-                    raise
-            else:
-                return
+        return as_id(ids)
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         """See bot.ports.Platform: by the key in its buttons, or where it has none by its text."""
@@ -207,10 +146,12 @@ class DiscordPlatform:
         after = int(asked.message_id) if asked is not None else None
         content = outbound.post(reply).parts[0].content
         for message in await self._calls.history(place.channel, FIND_MOST, after=after, priority=Priority.FINAL):
-            if message.author.id != self._us.user_id or is_card(message, self._calls.client.user):
+            if message.author.id != self._us.user_id or card_of(message, self._calls.client.user) is not None:
                 continue
             names = custom_ids(message)
-            if any(name.endswith(f":{reply.key}") for name in names) or (not names and message.content == content):
+            if any(name.endswith(f":{reply.key}") for name in names) or (
+                not names and content and message.content.startswith(content)
+            ):
                 self._cards.became(key, message.id)
                 return str(message.id)
         return None
@@ -236,14 +177,30 @@ class DiscordPlatform:
         return (
             message.author.id == self._us.user_id
             and bool(message.content)
-            and not is_card(message, self._calls.client.user)
+            and card_of(message, self._calls.client.user) is None
         )
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """See bot.ports.Platform."""
+        """See bot.ports.Platform. An address is good for a day; Discord gives another after that."""
         if not self._config.is_discord_file(attachment.source):
             raise LookupError(f"not a file of Discord's: {attachment.source[:60]}")
-        return await download(attachment.source, max(attachment.size, 1 << 20))
+        most = max(attachment.size, 1 << 20)
+        try:
+            return await download(attachment.source, most)
+        except LookupError:
+            return await download(await self._address_now(attachment.source), most)
+
+    async def _address_now(self, url: str) -> str:
+        route = Route("POST", "/attachments/refresh-urls")
+        body = {"attachment_urls": [url]}
+        try:
+            answer = await self._calls.do(lambda: self._calls.client.http.request(route, json=body), Priority.PROGRESS)
+            new = str(answer["refreshed_urls"][0]["refreshed"])
+        except (DiscordRefused, LookupError, TypeError) as error:
+            raise LookupError("Discord no longer has the file") from error
+        if not self._config.is_discord_file(new):
+            raise LookupError("not a file of Discord's")
+        return new
 
     # ---- beyond the port
 
@@ -271,22 +228,15 @@ class DiscordPlatform:
     async def delete(self, key: ThreadKey, message_ids: list[str]) -> None:
         """Take answers of ours back."""
         place = await self._places.of(key)
-        for message in message_ids:
-            if message != GONE:
-                await self._calls.delete(place.channel, int(message), Priority.FINAL)
+        for message in [one for name in message_ids if name != GONE for one in ids_of(name)]:
+            await self._calls.delete(place.channel, message, Priority.FINAL)
 
 
-def _with_notes(content: str, notes: list[str]) -> str:
-    """A message and why a file is not with it; what is too much is cut off the notes."""
-    lines = [content] if content else []
-    for note in notes:
-        if sum(len(line) + 1 for line in [*lines, note]) <= MESSAGE_CHARS:
-            lines.append(note)
-    return "\n".join(lines)
+def as_id(ids: list[int]) -> str:
+    """The messages of one reply as its id: the first is the one that is edited."""
+    return " ".join(str(one) for one in ids[:IDS_MOST])
 
 
-def _is_part(message: discord.Message, part: Part) -> bool:
-    """Whether an earlier try posted this part of a reply."""
-    if part.content:
-        return message.content == part.content
-    return not message.content and len(message.attachments) == len(part.artifacts)
+def ids_of(name: str) -> list[int]:
+    """The messages that `as_id` named."""
+    return [int(one) for one in name.split()]

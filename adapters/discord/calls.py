@@ -17,7 +17,15 @@ import aiohttp
 import discord
 import structlog
 
-from adapters.discord.config import CALL_TRIES, GLOBAL, RATE_TRIES, REFUSED_SECONDS, STATES_KEPT, rate_of
+from adapters.discord.config import (
+    CALL_TRIES,
+    GLOBAL,
+    RATE_SECONDS,
+    RATE_TRIES,
+    REFUSED_SECONDS,
+    STATES_KEPT,
+    rate_of,
+)
 from bot.budget import Budget, Priority, Rate
 from bot.errors import BotError
 
@@ -26,8 +34,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 FIRST_WAIT_SECONDS = 0.5  # doubled each time
-FORBIDDEN, NO_ACCESS = 50013, 50001
-ARCHIVED, THREAD_EXISTS = 50083, 160004
+FORBIDDEN, NO_ACCESS, UNKNOWN_CHANNEL = 50013, 50001, 10003
+ARCHIVED, THREAD_EXISTS, LOCKED = 50083, 160004, 160005
 TOO_LARGE = 413  # the status; Discord's number for it is 40005
 
 
@@ -45,6 +53,11 @@ class DiscordRefused(BotError):
     def is_gone(self) -> bool:
         """Whether the channel or message no longer is."""
         return self.status == 404
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether trying again is in vain: it is gone, locked, or we may not."""
+        return self.status in (403, 404) or self.reason == LOCKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,9 @@ class Calls:
                 puts_off, failures = puts_off + is_put_off, failures + (not is_put_off)
                 why = str(getattr(error, "status", type(error).__name__))
                 wait = _wait(error, failures)
-            if failures >= CALL_TRIES or puts_off >= RATE_TRIES:
+                if is_put_off and _is_from_cloudflare(error):  # it counts all that we send, and shuts us out in the end
+                    self.budget.pause(GLOBAL, min(wait, RATE_SECONDS))
+            if failures >= CALL_TRIES or puts_off >= RATE_TRIES or wait > RATE_SECONDS:
                 raise ConnectionError(f"Discord: {why}")
             log.info("discord.again", why=why, wait_s=round(wait, 1))
             await asyncio.sleep(wait)
@@ -182,6 +197,11 @@ class Calls:
         elif us is not None:
             await self.do(lambda: target.remove_reaction(emoji, us), Priority.SIGN, channel)
 
+    async def message(self, channel: int, message: int) -> discord.Message:
+        """One message."""
+        target = self._channel(channel)
+        return await self.do(lambda: target.fetch_message(message), Priority.PROGRESS)
+
     async def history(
         self,
         channel: int,
@@ -210,6 +230,10 @@ def as_files(uploads: Sequence[Upload]) -> list[discord.File]:
         discord.File(io.BytesIO(one.data), filename=one.name, description=one.description[:1_000] or None)
         for one in uploads
     ]
+
+
+def _is_from_cloudflare(error: Exception) -> bool:
+    return isinstance(error, discord.HTTPException) and not error.response.headers.get("Via")
 
 
 def _wait(error: Exception, failures: int) -> float:

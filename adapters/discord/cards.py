@@ -7,6 +7,7 @@ below it, and it goes with the end of the request.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,9 +17,9 @@ import structlog
 
 from adapters.discord.calls import Calls, DiscordRefused
 from adapters.discord.components import as_view
-from adapters.discord.config import CARD_FRESH_SECONDS, CARD_SECONDS, MOVE_SECONDS, STATES_KEPT
-from adapters.discord.outbound import CARD, STOP, Button, custom_id, nonce
-from adapters.discord.places import Places
+from adapters.discord.config import CARD_FRESH_SECONDS, CARD_SECONDS, DIRECT, MOVE_SECONDS, STATES_KEPT
+from adapters.discord.outbound import CARD, STOP, card_button, message_of, nonce, pressed
+from adapters.discord.places import Place, Places
 from bot.budget import Priority
 from bot.model import ThreadKey
 
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 LEFT_OVER_MOST = 20  # messages looked through for a card of an earlier process
 AT_ONCE = 8  # cards on their way
+AGAIN_SECONDS = 10.0
+BUSY_SECONDS = 0.5  # until a thread in which a reply is being posted is looked at again
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class Cards:
         self._clock = clock
         self._states: OrderedDict[ThreadKey, State] = OrderedDict()
         self._wake = asyncio.Event()
+        # a nonce of an earlier process would bring back the message that its card became
+        self._process = secrets.token_hex(4)
         self._at_work: set[ThreadKey] = set()
 
     def state(self, key: ThreadKey) -> State:
@@ -62,11 +67,14 @@ class Cards:
             self._forget()
         return found
 
-    def begin(self, key: ThreadKey, message_id: str) -> None:
-        """A request of a thread is at work."""
+    def begin(self, key: ThreadKey, message_id: str) -> bool:
+        """A request of a thread is at work; false when one is already, which took this message up."""
         state = self.state(key)
+        if state.running:
+            return False
         state.running, state.asked_for = True, message_id
         self._is_due(state, CARD_SECONDS)
+        return True
 
     def end(self, key: ThreadKey) -> None:
         """It no longer is."""
@@ -124,19 +132,22 @@ class Cards:
             while True:
                 now = self._clock()
                 due = [(state.due, key) for key, state in self._states.items()
-                       if state.due is not None and key not in self._at_work]  # fmt: skip
+                       if state.due is not None and key not in self._at_work and not state.lock.locked()]  # fmt: skip
                 for at, key in due:
                     if at <= now:
                         await places.acquire()
                         self._at_work.add(key)
                         group.create_task(self._work(key, places), name="discord-card")
-                waits = [at - now for at, _ in due if at > now]
+                waits = [at - now for at, _ in due if at > now] + [BUSY_SECONDS]
                 self._wake.clear()
                 try:
-                    async with asyncio.timeout(min(waits) if waits else None):
+                    async with asyncio.timeout(min(waits) if self._some_due() else None):
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+
+    def _some_due(self) -> bool:
+        return any(state.due is not None for state in self._states.values())
 
     async def _work(self, key: ThreadKey, places: asyncio.Semaphore) -> None:
         try:
@@ -160,8 +171,8 @@ class Cards:
         place = await self._places.of(key)
         if not state.looked:
             state.looked = True
-            if place.in_thread and key not in self._places.made:
-                await self._remove_left_over(place.channel)
+            if key not in self._places.made:
+                await self._remove_left_over(key, place, state.asked_for)
         if state.card is not None and (state.move or not state.running):
             await self.remove(key, state)
         if not state.running or state.card is not None:
@@ -171,32 +182,44 @@ class Cards:
         state.card = await self._calls.send(
             place.channel,
             CARD,
-            nonce=nonce(f"card/{key.thread}/{state.asked_for}/{state.number}"),
+            nonce=nonce(f"card/{self._process}/{key.thread}/{state.number}"),
             priority=Priority.SIGN,
-            view=as_view([Button(STOP, "Stop", "", "danger")]),
+            view=as_view([card_button(state.asked_for)]),
             answers=None if place.in_thread or not state.asked_for else int(state.asked_for),
         )
         state.posted_at = self._clock()
 
     async def remove(self, key: ThreadKey, state: State) -> None:
-        """Take the card away. Hold the lock."""
+        """Take the card away; one that cannot be is tried again. Hold the lock."""
         state.move = False
-        if state.card is not None:
-            card, state.card = state.card, None
-            await self._calls.delete((await self._places.of(key)).channel, card)
+        if state.card is None:
+            return
+        try:
+            await self._calls.delete((await self._places.of(key)).channel, state.card)
+        except ConnectionError:
+            self._is_due(state, AGAIN_SECONDS)
+            raise
+        except DiscordRefused:
+            log.info("discord.card_left")
+        state.card = None
 
-    async def _remove_left_over(self, channel: int) -> None:
-        """What a process that was killed had shown."""
-        for message in await self._calls.history(channel, LEFT_OVER_MOST, priority=Priority.SIGN):
-            if is_card(message, self._calls.client.user):
-                await self._calls.delete(channel, message.id)
+    async def _remove_left_over(self, key: ThreadKey, place: Place, asked_for: str) -> None:
+        """What a process that was killed had shown; in a channel there are cards of other conversations."""
+        for message in await self._calls.history(place.channel, LEFT_OVER_MOST, priority=Priority.SIGN):
+            about = card_of(message, self._calls.client.user)
+            if about is not None and (place.in_thread or key.workspace == DIRECT or about == asked_for):
+                await self._calls.delete(place.channel, message.id)
 
 
-def is_card(message: discord.Message, us: discord.ClientUser | None) -> bool:
-    """Whether a message is a card of ours."""
-    wanted = custom_id(STOP, "")
-    ours = us is not None and message.author.id == us.id
-    return ours and wanted in custom_ids(message)
+def card_of(message: discord.Message, us: discord.ClientUser | None) -> str | None:
+    """The person's message that a card of ours is about; None for any other message."""
+    if us is None or message.author.id != us.id:
+        return None
+    for name in custom_ids(message):
+        action, key = pressed(name) or ("", "")
+        if action == STOP and message_of(key) is not None:
+            return message_of(key)
+    return None
 
 
 def custom_ids(message: discord.Message) -> set[str]:

@@ -43,8 +43,8 @@ class Heard(Protocol):
     async def edited(self, event: discord.RawMessageUpdateEvent) -> None:
         """Somebody changed a message."""
 
-    async def deleted(self, event: discord.RawMessageDeleteEvent) -> None:
-        """A message was deleted."""
+    async def deleted(self, event: discord.RawMessageDeleteEvent | discord.RawBulkMessageDeleteEvent) -> None:
+        """A message was deleted, or many."""
 
     async def reacted(self, event: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
@@ -79,6 +79,10 @@ class Events:
         await self.heard.edited(payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        """See Heard."""
+        await self.heard.deleted(payload)
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """See Heard."""
         await self.heard.deleted(payload)
 

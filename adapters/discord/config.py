@@ -51,6 +51,7 @@ CATCH_UP_MESSAGES = 500  # of one channel
 CURSOR_SECONDS = 5.0
 CONNECT_SECONDS = 20.0  # that a start waits for the gateway; after that it goes on trying
 BACKOFF_MOST_SECONDS = 120.0  # Discord allows 1,000 connections a day
+REFUSED_AGAIN_SECONDS = 300.0  # after Discord refused a token that it had taken
 STEADY_SECONDS = 60.0  # connected for so long, and the next attempt does not wait
 
 GLOBAL = "global"

@@ -59,6 +59,18 @@ def is_spoken(message: discord.Message, us: Identity) -> bool:
     return not by_bot and message.type in _SPOKEN
 
 
+def may_answer(message: discord.Message) -> bool:
+    """Whether we may write where a message is, as far as discord.py knows the channel."""
+    channel, guild = message.channel, message.guild
+    if guild is None or not isinstance(channel, discord.Thread | discord.abc.GuildChannel):
+        return True
+    allowed = channel.permissions_for(guild.me)
+    in_thread = allowed.send_messages_in_threads
+    if isinstance(channel, discord.Thread):
+        return in_thread
+    return allowed.send_messages or (in_thread and allowed.create_public_threads)
+
+
 def mentions_us(message: discord.Message, us: Identity) -> bool:
     """Whether a message calls us: by name, by the role that is ours alone, or by answering us with a ping."""
     return any(user.id == us.user_id for user in message.mentions) or bool(_our_roles(message, us))

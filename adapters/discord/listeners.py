@@ -36,6 +36,7 @@ from bot.model import IncomingMessage, Person, ThreadKey
 log = structlog.get_logger()
 
 AGAIN = "🔁"
+MUTED = "🔇"  # on a message that we may not answer where it is
 HEARD_KEPT = 20_000
 MEMBERS_KEPT = 1_000
 MEMBER_SECONDS = 60.0  # how long we believe what roles somebody has, while catching up
@@ -107,8 +108,10 @@ class DiscordListeners:
         if where.thread:
             self._places.is_thread(incoming.key)
         self._cards.covered(incoming.key)
-        # people among themselves; and what Discord gives us no text of
-        if not incoming.for_us and not (where.thread and self._us.reads_messages):
+        if not self._is_asked(incoming, where):
+            return
+        if not inbound.may_answer(message):
+            await self._calls.react(message.channel.id, message.id, MUTED)
             return
         if message.guild is not None and not (self._us.reads_messages or inbound.mentions_us(message, self._us)):
             await self._tell(message.channel.id, UNREAD, incoming)  # an answer of which Discord keeps the text
@@ -116,6 +119,12 @@ class DiscordListeners:
         if message.guild is not None and not isinstance(message.author, discord.Member):
             incoming = replace(incoming, author=await self._member(message.guild, message.author))
         await self.take(incoming, message.channel.id)
+
+    def _is_asked(self, message: IncomingMessage, where: Whereabouts) -> bool:
+        """Not people among themselves in a channel, nor what Discord gives us no text of, nor a sticker or a poll."""
+        if message.for_us:
+            return True
+        return bool(where.thread and self._us.reads_messages and (message.text or message.attachments))
 
     async def _member(self, guild: discord.Guild, user: discord.abc.User) -> Person:
         """Who wrote, where Discord told it without their roles, as of what was missed."""
@@ -138,8 +147,20 @@ class DiscordListeners:
         before = inbound.answered(message)
         if where.thread or where.workspace == DIRECT or before is None or before.author.id != self._us.user_id:
             return ""
-        place = await self._core.history.place_of(NAME, where.workspace, str(before.id))
-        return place.thread if place is not None and place.channel == where.channel else ""
+        history, key = self._core.history, where.key()
+        turn = await history.turn_of(key, str(before.id))  # it says what somebody asked by a command
+        if turn is None and (asked := await self._answered_by(message.channel.id, before)) is not None:
+            turn = await history.turn_of(key, str(asked))
+        return turn.key.thread if turn is not None else ""
+
+    async def _answered_by(self, channel: int, ours: discord.Message) -> int | None:
+        """The message that an answer of ours is to; Discord does not always send that along."""
+        if ours.reference is None:
+            try:
+                ours = await self._calls.message(channel, ours.id)
+            except DiscordRefused:
+                return None
+        return ours.reference.message_id if ours.reference is not None else None
 
     async def take(self, message: IncomingMessage, channel: int) -> None:
         """Claim and queue a message; who wrote it is told what stands against that."""
@@ -199,9 +220,12 @@ class DiscordListeners:
         self._offers.pop(event.message_id, None)
         await self._calls.react(offer.channel, event.message_id, AGAIN, on=False)
 
-    async def deleted(self, event: discord.RawMessageDeleteEvent) -> None:
+    async def deleted(self, event: discord.RawMessageDeleteEvent | discord.RawBulkMessageDeleteEvent) -> None:
         """See Heard."""
-        await self._core.intake.deleted(await self._key(event.channel_id, event.guild_id), str(event.message_id))
+        key = await self._key(event.channel_id, event.guild_id)
+        gone = event.message_ids if isinstance(event, discord.RawBulkMessageDeleteEvent) else {event.message_id}
+        for message in gone:
+            await self._core.intake.deleted(key, str(message))
 
     async def _key(self, channel: int, guild: int | None) -> ThreadKey:
         """The place of a message of which only the channel is told."""
@@ -229,7 +253,8 @@ class DiscordListeners:
         await self._release(place, for_good=True)
 
     async def _release(self, place: ThreadKey, *, for_good: bool) -> None:
-        self._places.forget(place)
+        if for_good:
+            self._places.gone(place)
         count = await self._core.commands.gone(place, for_good=for_good)
         log.info("discord.released", sandboxes=count, for_good=for_good)
 

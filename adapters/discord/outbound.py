@@ -18,6 +18,7 @@ STOP, RETRY, RERUN, RESET, DELETE = "stop", "retry", "rerun", "reset", "delete"
 SHOW_CODE, SHOW_OUTPUT, INPUT, GOOD, BAD, OPTION = "code", "output", "input", "good", "bad", "option"
 CARD = "💭 I am at it…"
 PREFIX = "tb"
+OF_MESSAGE = "m"  # before the id of a person's message: what a card is about
 
 Style = Literal["secondary", "primary", "danger"]
 
@@ -68,6 +69,16 @@ def pressed(name: str) -> tuple[str, str] | None:
     return (action, key) if prefix == PREFIX and action else None
 
 
+def card_button(message_id: str) -> Button:
+    """The Stop of the card for a person's message."""
+    return Button(STOP, "Stop", OF_MESSAGE + message_id, "danger")
+
+
+def message_of(key: str) -> str | None:
+    """The person's message that a card is about; None for the button of a reply."""
+    return key.removeprefix(OF_MESSAGE) if key.startswith(OF_MESSAGE) else None
+
+
 def turn_of(key: str) -> str:
     """The turn of a reply's key."""
     return key.rpartition(".")[0]
@@ -86,7 +97,8 @@ def post(reply: Reply) -> Post:
     if not reply.final:
         stop = Button(STOP, "Stop", reply.key, "danger")
         return Post([Part(_head(content) or CARD)], [stop])
-    parts = [Part(text) for text in split(content, MESSAGE_CHARS)]
+    # Discord takes blank lines off both ends
+    parts = [Part(text.strip()) for text in split(content, MESSAGE_CHARS) if text.strip()]
     if len(parts) > PARTS_MOST:
         whole = "\n\n".join(block.markdown for block in reply.blocks if isinstance(block, Text))
         words = "\n*The whole answer is in the file answer.md.*"

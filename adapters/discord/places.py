@@ -12,7 +12,7 @@ import discord
 import structlog
 from discord.http import Route
 
-from adapters.discord.calls import THREAD_EXISTS, Calls, DiscordRefused
+from adapters.discord.calls import THREAD_EXISTS, UNKNOWN_CHANNEL, Calls, DiscordRefused
 from adapters.discord.config import DIRECT, PLACES_KEPT, THREAD_MINUTES, TITLE_CHARS
 from adapters.discord.inbound import Whereabouts
 from adapters.discord.text import without_marks
@@ -46,6 +46,7 @@ class Places:
         self._titles: OrderedDict[ThreadKey, str] = OrderedDict()
         self._asking: dict[ThreadKey, asyncio.Lock] = {}
         self._parents: OrderedDict[int, Whereabouts] = OrderedDict()
+        self._gone: OrderedDict[ThreadKey, None] = OrderedDict()
         self.made: set[ThreadKey] = set()
         """Threads that this process made: nothing of an earlier one is in them."""
 
@@ -60,9 +61,14 @@ class Places:
         _keep(self._known, key, Place(int(key.thread), True))
 
     async def of(self, key: ThreadKey) -> Place:
-        """Where to post; makes the thread where there is none yet. Raises DiscordRefused, ConnectionError."""
+        """Where to post; makes the thread where there is none yet. Raises DiscordRefused, ConnectionError.
+
+        What somebody deleted is not made again.
+        """
         if key.workspace == DIRECT:
             return Place(int(key.channel), False)
+        if key in self._gone:
+            raise DiscordRefused(404, UNKNOWN_CHANNEL, "deleted")
         lock = self._asking.setdefault(key, asyncio.Lock())
         try:
             async with lock:
@@ -144,10 +150,12 @@ class Places:
             _keep(self._parents, channel.id, found)
         return found
 
-    def forget(self, place: ThreadKey) -> None:
-        """A thread or channel is no more, or may be found otherwise the next time."""
-        for key in [key for key in self._known if place.channel == key.channel and place.thread in ("", key.thread)]:
-            del self._known[key]
+    def gone(self, place: ThreadKey) -> None:
+        """A thread is no more, or a whole channel or server."""
+        within = [key for key in self._known if key.is_within(place)]
+        for key in [*within, *([place] if place.thread else [])]:
+            self._known.pop(key, None)
+            _keep(self._gone, key, None)
 
 
 def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -12,7 +12,7 @@ import structlog
 from adapters.discord import components, inbound, outbound
 from adapters.discord.adapter import DiscordPlatform
 from adapters.discord.calls import Upload, as_files
-from adapters.discord.config import DIRECT, MESSAGE_CHARS, NAME, DiscordConfig
+from adapters.discord.config import DIRECT, MESSAGE_CHARS, DiscordConfig
 from adapters.discord.inbound import Identity, Whereabouts
 from adapters.discord.outbound import turn_of
 from adapters.discord.places import Places
@@ -20,8 +20,9 @@ from adapters.discord.text import fenced
 from bot.core import Core
 from bot.errors import Refused
 from bot.markdown import split
-from bot.model import Attachment, Code, IncomingMessage, Person, Printed, Reply, ThreadKey
+from bot.model import Attachment, Code, IncomingMessage, Person, Printed, Reply, ThreadKey, Turn
 from bot.options import SCOPES, Scope
+from bot.text import NOTHING_RUNS
 from bot.with_input import with_input
 
 log = structlog.get_logger()
@@ -79,17 +80,21 @@ class Presses:
         return await self._places.whereabouts(channel, interaction.guild_id)
 
     async def place(self, interaction: discord.Interaction) -> ThreadKey:
-        """The conversation: the thread, or that of the message whose button it is; else none."""
+        """The thread, or the direct messages; in a channel there is none."""
         where = await self.whereabouts(interaction)
         if where.thread or where.workspace == DIRECT:
             return where.key(where.channel)
-        if interaction.message is not None:
-            found = await self._core.history.place_of(NAME, where.workspace, str(interaction.message.id))
-            if found is not None:
-                return found
-            reference = interaction.message.reference
-            return where.key(str(reference.message_id) if reference is not None else "")
         return where.key()
+
+    async def _turn(self, interaction: discord.Interaction, key: str) -> Turn:
+        """What a button is about. Raises LookupError."""
+        where = await self.whereabouts(interaction)
+        message = outbound.message_of(key)
+        history = self._core.history
+        turn = await (history.turn(turn_of(key)) if message is None else history.turn_of(where.key(), message))
+        if turn is None or turn.key.workspace != where.workspace:
+            raise LookupError(key)
+        return turn
 
     # ---- what was done
 
@@ -108,6 +113,9 @@ class Presses:
             await self.tell(interaction, error.for_people)
         except LookupError:
             await self.tell(interaction, GONE)
+        except Exception:  # whatever it was, who pressed is not left with a wheel that turns
+            log.exception("discord.press_failed")
+            await self.tell(interaction, "Something went wrong on my side.")
 
     async def _pressed(self, interaction: discord.Interaction, action: str, key: str) -> None:
         if action == outbound.INPUT:
@@ -125,18 +133,18 @@ class Presses:
         person, commands = self.person(interaction), self._core.commands
         match action:
             case outbound.STOP:
-                place = await self.place(interaction)
-                if key:
-                    return await commands.stop(place, person, turn_id=turn_of(key))
-                shown = interaction.message.created_at if interaction.message is not None else None
-                return await commands.stop(place, person, before=shown)  # of a card: what was asked before it
+                try:
+                    turn = await self._turn(interaction, key)
+                except LookupError:
+                    return NOTHING_RUNS
+                return await commands.stop(turn.key, person, turn_id=turn.id)
             case outbound.RETRY | outbound.RERUN:
                 await self._core.intake.retry(turn_of(key), person)
                 return "Again, below."
             case outbound.RESET:
-                return await commands.reset(await self.place(interaction), person)
+                return await commands.reset((await self._turn(interaction, key)).key, person)
             case outbound.DELETE:
-                return await self._delete(await self.place(interaction), key, person)
+                return await self._delete(await self._turn(interaction, key), person)
             case outbound.SHOW_CODE | outbound.SHOW_OUTPUT:
                 return await self._show(interaction, action, key)
             case outbound.GOOD | outbound.BAD:
@@ -144,10 +152,10 @@ class Presses:
             case _:
                 return "I no longer know that button."
 
-    async def _delete(self, place: ThreadKey, key: str, person: Person) -> str:
-        await self._core.commands.check("delete", place, person)
-        posted = await self._core.history.posted(turn_of(key))
-        await self._platform.delete(place, [one.message_id for one in posted if one.message_id])
+    async def _delete(self, turn: Turn, person: Person) -> str:
+        await self._core.commands.check("delete", turn.key, person, turn.message.author.id)
+        posted = await self._core.history.posted(turn.id)
+        await self._platform.delete(turn.key, [one.message_id for one in posted if one.message_id])
         return "Deleted."
 
     async def _reply(self, key: str) -> Reply:
@@ -226,19 +234,20 @@ class Presses:
         files: tuple[Attachment, ...] = (),
     ) -> None:
         """Say in the channel what somebody asks, and ask it in their name, after a `defer`. Raises Refused."""
-        where = await self.whereabouts(interaction)
-        allowed = interaction.app_permissions
-        may_send = allowed.send_messages_in_threads if where.thread else allowed.send_messages
-        if interaction.guild_id is not None and not (allowed.view_channel and may_send):
-            raise Refused("I may not write in this channel. Somebody who manages it can let me.")
+        where, person = await self.whereabouts(interaction), self.person(interaction)
+        if interaction.guild_id is not None:
+            _may_write(interaction.permissions, where, "You may not write in this channel.")
+            words_for_us = "I may not write in this channel. Somebody who manages it can let me."
+            _may_write(interaction.app_permissions, where, words_for_us)
+        wanted = inbound.request(person, where, interaction.id, text, self._core.clock(), files)
+        await self._core.intake.check(wanted)  # before anything is said in their name
         channel = int(where.thread or where.channel)
         message = await self._platform.announce(channel, words, interaction.id)
         if where.thread:
             self._places.is_thread(where.key())
-        person, now = self.person(interaction), self._core.clock()
         try:
-            await self._claim(inbound.request(person, where, message, text, now, files), channel)
-        except Refused:  # who asked is told so alone
+            await self._claim(inbound.request(person, where, message, text, wanted.sent_at, files), channel)
+        except Refused:  # by what came in between
             await self._platform.take_back(channel, message)
             raise
 
@@ -252,6 +261,12 @@ class Presses:
                 await interaction.followup.send(piece, ephemeral=True)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             log.warning("discord.not_told", error=str(error))
+
+
+def _may_write(allowed: discord.Permissions, where: Whereabouts, words: str) -> None:
+    may = allowed.send_messages_in_threads if where.thread else allowed.send_messages
+    if not (allowed.view_channel and may):
+        raise Refused(words)
 
 
 def as_scope(word: str) -> Scope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from adapters.discord.adapter import DiscordPlatform
 from adapters.discord.calls import Calls
 from adapters.discord.cards import Cards
 from adapters.discord.client import NO_TOKEN, make_client, run_forever, use_addresses
-from adapters.discord.config import CONNECT_SECONDS, PORTAL, RATE_SECONDS, DiscordConfig
+from adapters.discord.config import CONNECT_SECONDS, PORTAL, RATE_SECONDS, REFUSED_AGAIN_SECONDS, DiscordConfig
 from adapters.discord.cursor import Cursor
 from adapters.discord.inbound import Identity
 from adapters.discord.listeners import DiscordListeners
@@ -98,7 +99,19 @@ class Discord:
                 await slash.tell_discord(slash.tree(client), self._store.memos)
 
             listeners.on_connected = ready.set
-            running = asyncio.ensure_future(run_forever(self._config, make, set_up))
+
+            async def hold() -> None:
+                """What no attempt can mend ends a start. Later it is said and tried again: others are served too."""
+                while True:
+                    try:
+                        await run_forever(self._config, make, set_up)
+                    except ConfigurationError as error:
+                        if not ready.is_set():
+                            raise
+                        log.error("discord.refused", error=str(error), again_in_s=REFUSED_AGAIN_SECONDS)
+                        await asyncio.sleep(REFUSED_AGAIN_SECONDS)
+
+            running = asyncio.ensure_future(hold())
             stack.push_async_callback(_end, running)
             waiting = asyncio.ensure_future(ready.wait())
             await asyncio.wait({running, waiting}, timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -111,12 +124,8 @@ class Discord:
 
 async def _end(running: asyncio.Future[None]) -> None:
     running.cancel()
-    try:
+    with contextlib.suppress(asyncio.CancelledError, ConfigurationError):
         await running
-    except asyncio.CancelledError:
-        pass
-    except ConfigurationError as error:  # while it ran: a token was taken back
-        log.error("discord.ended", error=str(error))
 
 
 @asynccontextmanager

@@ -152,8 +152,9 @@ class Slash:
         field = next((field for field in fields if field.name == interaction.namespace.name), None)
         if field is None:
             return []
-        words = [word for word in field.choices or (field.value,) if word and begun.lower() in word.lower()]
-        return [app_commands.Choice(name=word[:100], value=word[:100]) for word in words[:CHOICES_MOST]]
+        words = [word for word in field.choices or (field.value,) if word and len(word) <= 100]
+        words = [word for word in words if begun.lower() in word.lower()]
+        return [app_commands.Choice(name=word, value=word) for word in words[:CHOICES_MOST]]
 
     def _ask(self) -> app_commands.Command[app_commands.Group, ..., None]:
         @app_commands.command(name="ask", description="Ask me, or give me code to run")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
 from bot.codec import message_from_json, reply_from_json, reply_to_json
-from bot.model import PostedReply, Reply, ThreadKey
+from bot.model import PostedReply, Reply, ThreadKey, Turn
 from bot.ports import Clock
 from bot.store.database import Database
-from bot.store.inbox import thread_id
+from bot.store.inbox import TURN_QUERY, columns, thread_id, turn_from_row
 from bot.store.schema import messages, replies, turns
 from bot.text import title_of
 from bot.views import Entry, ThreadSummary
@@ -147,22 +147,21 @@ class SqlHistory:
         """See bot.store_ports.History."""
         return await _posted(self._database, turn_id)
 
-    async def place_of(self, platform: str, workspace: str, message_id: str) -> ThreadKey | None:
+    async def turn(self, turn_id: str) -> Turn | None:
         """See bot.store_ports.History."""
-        query = (
-            select(messages.c.body)
-            .select_from(
-                replies.join(turns, replies.c.turn_id == turns.c.id).join(messages, turns.c.message == messages.c.id)
-            )
-            .where(
-                replies.c.message_id == message_id,
-                messages.c.platform == platform,
-                messages.c.workspace == workspace,
-            )
-        )
+        return await self._turn(turns.c.id == turn_id)
+
+    async def turn_of(self, key: ThreadKey, message_id: str) -> Turn | None:
+        """See bot.store_ports.History."""
+        where = [getattr(messages.c, name) == value for name, value in columns(key).items()]
+        return await self._turn(and_(messages.c.message_id == message_id, *where))
+
+    async def _turn(self, where: ColumnElement[bool]) -> Turn | None:
+        """The latest that fits."""
+        query = TURN_QUERY.where(where).order_by(turns.c.id.desc()).limit(1)
         async with self._database.begin() as connection:
-            body = (await connection.execute(query.limit(1))).scalar()
-        return message_from_json(body).key if body is not None else None
+            row = (await connection.execute(query)).first()
+        return turn_from_row(row._mapping) if row is not None else None
 
 
 async def _posted(database: Database, turn_id: str) -> list[PostedReply]:

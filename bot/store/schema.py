@@ -68,7 +68,7 @@ replies = Table(
     Column("turn_id", ForeignKey("turns.id"), primary_key=True),
     Column("part", Integer, primary_key=True),
     Column("body", JSON, nullable=False),  # bot.codec.reply_to_json
-    Column("message_id", String(128), index=True),
+    Column("message_id", String(128)),
 )
 
 runs = Table(

@@ -109,6 +109,15 @@ class SqlWaiting:
             )
             return changed.rowcount > 0
 
+    async def withdraw_all(self, place: ThreadKey) -> None:
+        """See bot.store_ports.Waiting."""
+        named = {"platform": place.platform, "workspace": place.workspace, "channel": place.channel,
+                 "thread": place.thread}  # fmt: skip
+        within = select(threads.c.id).where(*(threads.c[name] == value for name, value in named.items() if value))
+        queued = and_(turns.c.status == "queued", turns.c.thread_id.in_(within))
+        async with self._database.begin() as connection:
+            await connection.execute(update(turns).where(queued).values(status="stopped", ended_at=self._clock()))
+
 
 class SqlPeople:
     """The People port on SQL."""
@@ -140,12 +149,18 @@ class SqlPeople:
             count, tokens, cpu_ms = (await connection.execute(query)).one()
         return Usage(turns=int(count), tokens=int(tokens), cpu_seconds=int(cpu_ms) / 1000)
 
-    async def engaged(self, platform: str, since: datetime, limit: int) -> list[tuple[ThreadKey, str]]:
+    async def engaged(
+        self, platform: str, since: datetime, limit: int, workspace: str | None = None
+    ) -> list[tuple[ThreadKey, str]]:
         """See bot.store_ports.People."""
         newest = func.max(messages.c.id).label("newest")
         lately = (
             select(messages.c.thread_id, newest)
-            .where(messages.c.platform == platform, messages.c.created_at >= since)
+            .where(
+                messages.c.platform == platform,
+                messages.c.created_at >= since,
+                *([messages.c.workspace == workspace] if workspace is not None else []),
+            )
             .group_by(messages.c.thread_id)
             .subquery()
         )

@@ -83,7 +83,7 @@ class Messages:
         """What a create or an edit says. Raises ApiError for what Discord refuses, and then nothing has changed."""
         draft = dict(message)
         if "content" in body:
-            draft["content"] = body["content"] or ""
+            draft["content"] = (body["content"] or "").strip()  # as Discord does
         for part in ("embeds", "components"):
             if part in body:
                 draft[part] = copy.deepcopy(body[part] or [])

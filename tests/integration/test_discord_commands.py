@@ -181,8 +181,6 @@ async def test_the_form_asks_for_an_option_and_keeps_only_what_is_within_its_ran
     assert "**followups**: mention (channel)" in after
 
 
-# a defect of bot/configuring.py: `submit` compares with what holds here, not with what is set for the scope
-@pytest.mark.xfail(strict=True, reason="the form says that it set what it did not")
 async def test_the_form_sets_for_the_server_what_one_channel_has_already(simulated: Simulated) -> None:
     root, elsewhere = simulated.root, simulated.guild.create_text_channel("elsewhere")
     await root.slash(simulated.channel, SET, name="timeout", value="7")

@@ -7,7 +7,7 @@ import pytest
 from simcord import MemberActor
 
 from adapters.discord.components import as_view
-from adapters.discord.outbound import Button
+from adapters.discord.outbound import Button, card_button
 from tests.doubles.simulated_discord import Simulated, block, until
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
@@ -151,10 +151,13 @@ async def test_a_button_of_an_answer_that_is_no_more_says_so(simulated: Simulate
 
 
 async def test_a_button_that_stops_what_is_over_says_that_nothing_runs(simulated: Simulated) -> None:
-    left = await posted(simulated, Button("stop", "Stop", "0123456789abcdef-00000001.2"), Button("stop", "Card", ""))
+    left = await posted(simulated, Button("stop", "Stop", "0123456789abcdef-00000001.2"), card_button("1"))
 
-    assert simulated.told(await simulated.ada.click(left, label="Stop")) == "Nothing is running here."
-    assert simulated.told(await simulated.ada.click(left, label="Card")) == "Nothing is running here."
+    assert (
+        simulated.told(await simulated.ada.click(left, custom_id="tb:stop:0123456789abcdef-00000001.2"))
+        == "Nothing is running here."
+    )
+    assert simulated.told(await simulated.ada.click(left, custom_id="tb:stop:m1")) == "Nothing is running here."
 
 
 async def test_a_button_that_we_do_not_know_says_so(simulated: Simulated) -> None:

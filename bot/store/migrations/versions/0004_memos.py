@@ -1,4 +1,4 @@
-"""What adapters must know after a restart; replies by their platform's id."""
+"""What adapters must know after a restart."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,4 +15,3 @@ def upgrade() -> None:
         sa.Column("value", sa.String(length=2000), nullable=False),
         sa.PrimaryKeyConstraint("platform", "name"),
     )
-    op.create_index("ix_replies_message_id", "replies", ["message_id"])
