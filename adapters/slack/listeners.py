@@ -230,7 +230,8 @@ class SlackListeners:
         message = body.get("message") or {}
         if outbound.key_of(message) is None and message.get("bot_id") != self._us.bot_id:
             raise Refused("That is not a message of mine.")
-        await self._core.commands.check("delete", key, person)
+        turn = await self._core.history.turn((outbound.key_of(message) or "").rpartition(".")[0])
+        await self._core.commands.check("delete", key, person, turn.message.author.id if turn is not None else None)
         await self._calls.call("chat.delete", priority=Priority.FINAL, channel=key.channel, ts=message["ts"])
 
     async def stopped(self, event: Json) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import bot.store
 from bot.artifacts import BlobArtifacts
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
 from bot.secrets import Redactor
-from bot.store import Database, SqlHistory, SqlInbox, SqlOutbox, SqlTurns
+from bot.store import Database, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
 from bot.store.database import HEAD
 from tests.doubles.database import new_database
 
@@ -222,3 +223,45 @@ async def test_final_replies_that_could_not_be_posted_are_found_again(
     assert before == []
     assert found == [(turn.key, final)]
     assert await outbox.undelivered(10) == []
+
+
+async def test_what_was_kept_under_a_name_is_there_and_newer_replaces_older(database: Database) -> None:
+    memos = SqlMemos(database)
+
+    before = await memos.get("discord", "cursor")
+    await memos.put("discord", "cursor", "1")
+    await memos.put("discord", "cursor", "2")
+    await memos.put("slack", "cursor", "3")
+
+    assert before is None
+    assert await memos.get("discord", "cursor") == "2"
+
+
+async def test_a_turn_is_found_by_its_id_and_by_its_message(database: Database, inbox: SqlInbox) -> None:
+    turn = await inbox.claim(message(1), answer=True)
+    assert turn is not None
+    history = SqlHistory(database)
+    place = ThreadKey(platform="test", workspace="w", channel="c", thread="")
+
+    by_id, by_message = await history.turn(turn.id), await history.turn_of(place, "t-1")
+    assert by_id is not None and by_id == by_message
+    assert (by_id.id, by_id.message) == (turn.id, turn.message)
+    assert await history.turn("none") is None
+    assert await history.turn_of(replace(place, workspace="other"), "t-1") is None
+
+
+@pytest.mark.parametrize(
+    ("place", "left"), [(("w", "c", "t"), 1), (("w", "c", ""), 0), (("w", "", ""), 0), (("v", "", ""), 2)]
+)
+async def test_what_waits_in_a_place_is_withdrawn(
+    database: Database, inbox: SqlInbox, place: tuple[str, str, str], left: int
+) -> None:
+    for thread in ("t", "u"):
+        await inbox.claim(message(1, thread), answer=True)
+    workspace, channel, thread = place
+
+    await SqlWaiting(database, lambda: NOW).withdraw_all(
+        ThreadKey(platform="test", workspace=workspace, channel=channel, thread=thread)
+    )
+
+    assert len(await inbox.unfinished()) == left

@@ -29,6 +29,8 @@ BOSS = Person(id="boss", name="Boss", is_admin=True)
         ("followups", "Mention", "mention"),
         ("allow", "<@U1|ada>, U2 U1", ("U1", "U2")),
         ("allow", "everyone", ()),
+        ("deny", "<@!1> <@&2>", ("1", "2")),
+        ("deny", "nobody", ()),
         ("daily_turns", "5", 5),
     ],
 )
@@ -147,3 +149,12 @@ async def test_one_that_gave_up_waiting_stops_nobody() -> None:
     await second
 
     assert first.cancelled()
+
+
+def test_roles_are_on_lists_like_people() -> None:
+    student = Person(id="eve", name="Eve", groups=("students",))
+
+    assert may_ask(student, Effective(model="m", allow=("students",))) is None
+    assert may_ask(student, Effective(model="m", deny=("students",))) is not None
+    assert may_ask(student, Effective(model="m", allow=("eve",), deny=("students",))) is not None
+    assert may_ask(BOSS, Effective(model="m", deny=(BOSS.id,))) is None
