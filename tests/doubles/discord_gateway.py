@@ -39,6 +39,17 @@ class Session:
     link: Link | None = None
     said: list[str] = field(default_factory=list)
     lost: bool = False
+    shard: tuple[int, int] = (0, 1)
+    """Its number, and how many there are."""
+
+    @property
+    def has_guild(self) -> bool:
+        """Whether the guild is among those of its shard; direct messages are the first's."""
+        return (int(GUILD) >> 22) % self.shard[1] == self.shard[0]
+
+    def hears(self, event: str, data: Json) -> bool:
+        """Whether it is told of what happens there."""
+        return self.has_guild if "guild_id" in data or event.startswith("GUILD") else self.shard[0] == 0
 
     def tell(self, event: str, data: Json) -> None:
         frame = json.dumps({"op": DISPATCH, "t": event, "s": len(self.said) + 1, "d": data})
@@ -180,7 +191,7 @@ class Gateway:
             return link.close(BAD_TOKEN)
         if asked["intents"] & PRIVILEGED or (asked["intents"] & CONTENT and not self.api.message_content):
             return link.close(NOT_ALLOWED)
-        session = Session(secrets.token_hex(8), asked["intents"])
+        session = Session(secrets.token_hex(8), asked["intents"], shard=tuple(asked.get("shard", (0, 1))))
         self._attach(link, session)
         self._forget()
         self.sessions.append(session)
@@ -188,10 +199,10 @@ class Gateway:
         guild = self.api.guild
         session.tell("READY", {
             "v": 10, "user": self.api.me(), "session_id": session.id, "resume_gateway_url": self.url,
-            "application": {"id": application["id"], "flags": application["flags"]}, "shard": [0, 1],
-            "guilds": [] if guild.left else [{"id": GUILD, "unavailable": True}],
+            "application": {"id": application["id"], "flags": application["flags"]},
+            "shard": list(session.shard), "guilds": [] if guild.left or not session.has_guild else [{"id": GUILD, "unavailable": True}],
         })  # fmt: skip
-        if not guild.left and asked["intents"] & GUILDS:
+        if not guild.left and session.has_guild and asked["intents"] & GUILDS:
             session.tell("GUILD_CREATE", guild.full())
         return None
 
@@ -226,7 +237,7 @@ class Gateway:
         if not self._visible(event, data):
             return
         for session in list(self.sessions):
-            seen = session.sees(event, data)
+            seen = session.sees(event, data) if session.hears(event, data) else None
             if session.link is not None and self.mute:
                 session.link.silent = True
             if seen is None or (session.lost and session.link is None):

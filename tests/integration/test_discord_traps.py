@@ -36,7 +36,7 @@ async def bot(
 
 
 def late(body: dict[str, Any]) -> str:
-    time.sleep(3)
+    time.sleep(1.5)
     return "never"
 
 
