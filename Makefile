@@ -17,9 +17,10 @@ OF_BOT := $(addprefix tests/,$(addsuffix .py,$(addprefix unit/test_,context obse
   web words) $(addprefix contracts/test_,queue store) $(addprefix integration/test_,autogen intake models resume \
   steering turns vision)))
 OF_DISCORD := $(addprefix tests/,$(addsuffix .py,unit/test_discord_outbound \
-  $(addprefix integration/test_discord,_faults _gaps _traps)))
-OF_SIMCORD := $(addprefix tests/integration/test_discord,$(addsuffix .py,_commands _menu _recovery _rights _setup))
-OF_ONE := $(OF_BOT) $(OF_SLACK) $(OF_DISCORD) $(OF_SIMCORD) tests/integration/test_discord.py
+  $(addprefix integration/test_discord,_faults _traps)))
+OF_SIMCORD := $(addprefix tests/integration/test_discord,$(addsuffix .py,_commands _menu _rights _setup))
+OF_GAPS := $(addprefix tests/integration/test_discord,$(addsuffix .py,_gaps _recovery))
+OF_ONE := $(OF_BOT) $(OF_SLACK) $(OF_DISCORD) $(OF_SIMCORD) $(OF_GAPS) tests/integration/test_discord.py
 # bytecode is kept although the environment may say otherwise: half of a test process's start is compiling
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -51,10 +52,10 @@ test: dev
 	$(PYTEST) --ignore=tests/e2e; status=$$?; wait $$other && exit $$status
 
 unit: dev
-	@# processes rather than workers of one: each imports only what its own part needs. Six on two cores: half of their
+	@# processes rather than workers of one: each imports only what its own part needs. Seven on two cores: half of their
 	@# time they wait for limits to pass
 	@of_sandbox='$(patsubst %,--ignore=%,$(OF_ONE))'; running=; status=0; \
-	for part in '$(OF_DISCORD)' '$(OF_SIMCORD)' '$(OF_BOT)' '$(OF_SLACK)' "tests/contracts $$of_sandbox" "tests/unit tests/integration $$of_sandbox"; do \
+	for part in '$(OF_DISCORD)' '$(OF_GAPS)' '$(OF_SIMCORD)' '$(OF_BOT)' '$(OF_SLACK)' "tests/contracts $$of_sandbox" "tests/unit tests/integration $$of_sandbox"; do \
 	  $(PYTEST) $$part $(NO_SERVICE) & running="$$running $$!"; \
 	done; \
 	for process in $$running; do wait $$process || status=1; done; exit $$status
