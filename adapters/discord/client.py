@@ -7,6 +7,7 @@ parser, so nothing of a client that ended is used again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ NO_INTENT = (
 )
 
 
+# it logs a traceback for each attempt to connect again; that we do not hear is said once, by the listeners
+logging.getLogger("discord.client").setLevel(logging.CRITICAL)
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
 
 

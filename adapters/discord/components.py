@@ -19,7 +19,6 @@ STYLES = {
     "primary": discord.ButtonStyle.primary,
     "danger": discord.ButtonStyle.danger,
 }
-ROW = 5  # buttons in a row; five rows
 OPTIONS_MOST = 25
 VALUE, TEXT, ARGUMENTS = "value", "text", "arguments"
 
@@ -29,10 +28,10 @@ def as_view(buttons: Sequence[Button]) -> discord.ui.View | None:
     if not buttons:
         return None
     view = discord.ui.View(timeout=None)
-    for place, button in enumerate(buttons[: 5 * ROW]):
+    for button in buttons:
         view.add_item(
             discord.ui.Button(
-                style=STYLES[button.style], label=button.label, custom_id=button.custom_id, row=place // ROW
+                style=STYLES[button.style], label=button.label, custom_id=button.custom_id, row=button.row
             )
         )
     view.stop()

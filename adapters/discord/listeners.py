@@ -78,6 +78,7 @@ class DiscordListeners:
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
         self._members: OrderedDict[tuple[int, int], tuple[float, Person]] = OrderedDict()
         self._client: discord.Client | None = None
+        self._hears = False
         self.on_connected: Callable[[], object] = lambda: None
 
     # ---- messages
@@ -266,13 +267,18 @@ class DiscordListeners:
 
     async def connected(self, client: discord.Client) -> None:
         """See Heard."""
-        self._client = client
+        if not self._hears:
+            log.info("discord.connected")
+        self._client, self._hears = client, True
         self._platform.file_limit = lambda workspace: _file_limit(client, workspace)
         self._cursor.wanted(client)
         self.on_connected()
 
     async def disconnected(self) -> None:
         """See Heard."""
+        if self._hears:
+            log.warning("discord.disconnected")
+        self._hears = False
         self._cursor.lost()
 
 

@@ -31,6 +31,7 @@ class Button:
     label: str
     key: str
     style: Style = "secondary"
+    row: int = 0
 
     @property
     def custom_id(self) -> str:
@@ -164,13 +165,14 @@ def _unfenced(text: str) -> str:
 
 
 def _actions(reply: Reply, buttons: list[Button]) -> None:
+    """What people may do about the whole answer, in a row of its own."""
     if "retry" in reply.actions:
         buttons.append(Button(RETRY, "Try again", reply.key, "primary"))
     if "rerun" in reply.actions:
-        buttons.append(Button(RERUN, "Re-run", reply.key))
+        buttons.append(Button(RERUN, "Re-run", reply.key, row=1))
     if "reset" in reply.actions:
-        buttons.append(Button(RESET, "Reset sandbox", reply.key))
+        buttons.append(Button(RESET, "Reset", reply.key, row=1))
     if reply.actions:
-        buttons.append(Button(DELETE, "Delete", reply.key))
+        buttons.append(Button(DELETE, "Delete", reply.key, row=1))
     if "feedback" in reply.actions:
-        buttons += [Button(GOOD, "👍", reply.key), Button(BAD, "👎", reply.key)]
+        buttons += [Button(GOOD, "👍", reply.key, row=1), Button(BAD, "👎", reply.key, row=1)]
