@@ -179,7 +179,7 @@ class Calls:
 
         await self.do(work, priority, channel)
 
-    async def delete(self, channel: int, message: int, priority: Priority = Priority.SIGN) -> None:
+    async def delete(self, channel: int, message: int, priority: Priority) -> None:
         """Delete a message of ours; one that is gone is no error."""
         target = self._channel(channel).get_partial_message(message)
         try:

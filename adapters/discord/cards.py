@@ -17,7 +17,7 @@ import structlog
 
 from adapters.discord.calls import Calls, DiscordRefused
 from adapters.discord.components import as_view
-from adapters.discord.config import CARD_FRESH_SECONDS, CARD_SECONDS, DIRECT, MOVE_SECONDS, STATES_KEPT
+from adapters.discord.config import CARD_FRESH_SECONDS, CARD_SECONDS, DIRECT, GLOBAL, MOVE_SECONDS, STATES_KEPT
 from adapters.discord.outbound import CARD, STOP, card_button, message_of, nonce, pressed
 from adapters.discord.places import Place, Places
 from bot.budget import Priority
@@ -57,7 +57,8 @@ class Cards:
         self._wake = asyncio.Event()
         # a nonce of an earlier process would bring back the message that its card became
         self._process = secrets.token_hex(4)
-        self._at_work: set[ThreadKey] = set()
+        self._waiting: set[ThreadKey] = set()
+        """Threads in which something is due."""
 
     def state(self, key: ThreadKey) -> State:
         """Of a thread."""
@@ -73,14 +74,14 @@ class Cards:
         if state.running:
             return False
         state.running, state.asked_for = True, message_id
-        self._is_due(state, CARD_SECONDS)
+        self._is_due(key, state, CARD_SECONDS)
         return True
 
     def end(self, key: ThreadKey) -> None:
         """It no longer is."""
         state = self.state(key)
         state.running = False
-        self._is_due(state, 0.0)
+        self._is_due(key, state, 0.0)
 
     def replied(self, key: ThreadKey, *, final: bool) -> None:
         """A reply was posted or changed; one that is not final has a Stop of its own."""
@@ -88,7 +89,7 @@ class Cards:
         if not state.running:
             return
         if final:
-            self._is_due(state, CARD_SECONDS)
+            self._is_due(key, state, CARD_SECONDS)
         elif not state.move:
             state.due = None
 
@@ -97,7 +98,7 @@ class Cards:
         state = self._states.get(key)
         if state is not None and state.running:
             state.move = True
-            self._is_due(state, MOVE_SECONDS)
+            self._is_due(key, state, MOVE_SECONDS)
 
     def take(self, state: State) -> int | None:
         """The card, for a reply to take its place; None where there is none or it is too old. Hold the lock."""
@@ -116,8 +117,9 @@ class Cards:
         if state.card == message:
             state.card = None
 
-    def _is_due(self, state: State, seconds: float) -> None:
+    def _is_due(self, key: ThreadKey, state: State, seconds: float) -> None:
         state.due = self._clock() + seconds
+        self._waiting.add(key)
         self._wake.set()
 
     def _forget(self) -> None:
@@ -130,29 +132,35 @@ class Cards:
         places = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as group:
             while True:
-                now = self._clock()
-                due = [(state.due, key) for key, state in self._states.items()
-                       if state.due is not None and key not in self._at_work and not state.lock.locked()]  # fmt: skip
-                for at, key in due:
-                    if at <= now:
+                soonest: float | None = None
+                for key in list(self._waiting):
+                    wait = self._wait(key)
+                    if wait is None:
+                        self._waiting.discard(key)
+                    elif wait <= 0:
                         await places.acquire()
-                        self._at_work.add(key)
+                        self._waiting.discard(key)
                         group.create_task(self._work(key, places), name="discord-card")
-                waits = [at - now for at, _ in due if at > now] + [BUSY_SECONDS]
+                    else:
+                        soonest = min(wait, soonest or wait)
                 self._wake.clear()
                 try:
-                    async with asyncio.timeout(min(waits) if self._some_due() else None):
+                    async with asyncio.timeout(soonest):
                         await self._wake.wait()
                 except TimeoutError:
                     continue
 
-    def _some_due(self) -> bool:
-        return any(state.due is not None for state in self._states.values())
+    def _wait(self, key: ThreadKey) -> float | None:
+        """Seconds until something is due in a thread; None for nothing."""
+        state = self._states.get(key)
+        if state is None or state.due is None:
+            return None
+        return max(state.due - self._clock(), BUSY_SECONDS if state.lock.locked() else 0.0)
 
     async def _work(self, key: ThreadKey, places: asyncio.Semaphore) -> None:
         try:
-            state = self._states[key]
-            async with state.lock:
+            state = self.state(key)
+            async with state.lock:  # while it is held nothing waits for a budget: replies of the thread would wait too
                 if state.due is not None and state.due <= self._clock():
                     state.due = None
                     await self._show(key, state)
@@ -162,7 +170,6 @@ class Cards:
             log.exception("discord.card_broken")
         finally:
             places.release()
-            self._at_work.discard(key)
             self._wake.set()
 
     async def _show(self, key: ThreadKey, state: State) -> None:
@@ -177,13 +184,16 @@ class Cards:
             await self.remove(key, state)
         if not state.running or state.card is not None:
             return
+        if self._calls.budget.room(GLOBAL) < 1:  # answers go first
+            self._is_due(key, state, CARD_SECONDS)
+            return
         state.move = False
         state.number += 1
         state.card = await self._calls.send(
             place.channel,
             CARD,
             nonce=nonce(f"card/{self._process}/{key.thread}/{state.number}"),
-            priority=Priority.SIGN,
+            priority=Priority.FINAL,
             view=as_view([card_button(state.asked_for)]),
             answers=None if place.in_thread or not state.asked_for else int(state.asked_for),
         )
@@ -195,20 +205,20 @@ class Cards:
         if state.card is None:
             return
         try:
-            await self._calls.delete((await self._places.of(key)).channel, state.card)
+            await self._calls.delete((await self._places.of(key)).channel, state.card, Priority.FINAL)
         except ConnectionError:
-            self._is_due(state, AGAIN_SECONDS)
-            raise
+            self._is_due(key, state, AGAIN_SECONDS)
+            return
         except DiscordRefused:
             log.info("discord.card_left")
         state.card = None
 
     async def _remove_left_over(self, key: ThreadKey, place: Place, asked_for: str) -> None:
         """What a process that was killed had shown; in a channel there are cards of other conversations."""
-        for message in await self._calls.history(place.channel, LEFT_OVER_MOST, priority=Priority.SIGN):
+        for message in await self._calls.history(place.channel, LEFT_OVER_MOST, priority=Priority.FINAL):
             about = card_of(message, self._calls.client.user)
             if about is not None and (place.in_thread or key.workspace == DIRECT or about == asked_for):
-                await self._calls.delete(place.channel, message.id)
+                await self._calls.delete(place.channel, message.id, Priority.FINAL)
 
 
 def card_of(message: discord.Message, us: discord.ClientUser | None) -> str | None:

@@ -32,6 +32,7 @@ from bot.budget import Priority
 from bot.core import Core
 from bot.errors import Refused
 from bot.model import IncomingMessage, Person, ThreadKey
+from bot.order import ThreadOrder
 
 log = structlog.get_logger()
 
@@ -75,6 +76,7 @@ class DiscordListeners:
         self._cursor = cursor
         self.presses = Presses(core, config, us, places, platform, self.claim)
         self._heard: OrderedDict[int, None] = OrderedDict()
+        self._order = ThreadOrder()
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
         self._members: OrderedDict[tuple[int, int], tuple[float, Person]] = OrderedDict()
         self._client: discord.Client | None = None
@@ -98,28 +100,34 @@ class DiscordListeners:
                 raise
 
     async def _message(self, message: discord.Message) -> None:
-        if not inbound.is_spoken(message, self._us):
+        if not inbound.is_spoken(message, self._us) or (message.guild is None and not self._config.direct_messages):
             return
-        guild = message.guild.id if message.guild is not None else None
-        if guild is None and not self._config.direct_messages:
+        guild = message.guild.id if message.guild is not None else DIRECT
+        here = ThreadKey(platform=NAME, workspace=str(guild), channel=str(message.channel.id), thread="")
+        async with self._order.turn_of(here, message.created_at):  # what we ask of Discord must not mix them up
+            incoming = await self._incoming(message)
+        if incoming is None:
             return
-        where = await self._places.whereabouts(message.channel, guild)
+        if not inbound.may_answer(message):
+            await self._calls.react(message.channel.id, message.id, MUTED)
+        elif message.guild is not None and not (self._us.reads_messages or inbound.mentions_us(message, self._us)):
+            await self._tell(message.channel.id, UNREAD, incoming)  # an answer of which Discord keeps the text
+        else:
+            await self.take(incoming, message.channel.id)
+
+    async def _incoming(self, message: discord.Message) -> IncomingMessage | None:
+        """A message with who wrote it and where; None for one that is not for us to take."""
+        where = await self._places.whereabouts(message.channel, message.guild.id if message.guild is not None else None)
         author = inbound.person(message.author, self._config.admins)
         incoming = inbound.incoming(message, self._us, author, where, await self._root(message, where))
         if where.thread:
             self._places.is_thread(incoming.key)
         self._cards.covered(incoming.key)
         if not self._is_asked(incoming, where):
-            return
-        if not inbound.may_answer(message):
-            await self._calls.react(message.channel.id, message.id, MUTED)
-            return
-        if message.guild is not None and not (self._us.reads_messages or inbound.mentions_us(message, self._us)):
-            await self._tell(message.channel.id, UNREAD, incoming)  # an answer of which Discord keeps the text
-            return
+            return None
         if message.guild is not None and not isinstance(message.author, discord.Member):
             incoming = replace(incoming, author=await self._member(message.guild, message.author))
-        await self.take(incoming, message.channel.id)
+        return incoming
 
     def _is_asked(self, message: IncomingMessage, where: Whereabouts) -> bool:
         """Not people among themselves in a channel, nor what Discord gives us no text of, nor a sticker or a poll."""

@@ -24,6 +24,7 @@ from bot.errors import Refused
 from bot.invocation import Invocation
 from bot.model import IncomingMessage, Person, ThreadKey
 from bot.options import Scope
+from bot.order import ThreadOrder
 
 log = structlog.get_logger()
 
@@ -58,6 +59,7 @@ class SlackListeners:
         self._later = later
         self.url = ""
         self._heard: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._order = ThreadOrder()
 
     # ---- messages
 
@@ -78,8 +80,10 @@ class SlackListeners:
             await self.take(await self.message(event))
 
     async def message(self, event: Json) -> IncomingMessage:
-        """A message with who wrote it."""
-        return inbound.message(event, self._us, await self._people.person(str(event["user"])))
+        """A message with who wrote it; one that comes later is not through before one that we have yet to ask about."""
+        place = self._us.place(str(event["channel"]), str(event.get("thread_ts") or event["ts"]))
+        async with self._order.turn_of(place, inbound.moment(str(event["ts"]))):
+            return inbound.message(event, self._us, await self._people.person(str(event["user"])))
 
     async def take(self, message: IncomingMessage) -> None:
         """Claim a message, once; what is left to do of it is done after Slack has its acknowledgement."""

@@ -31,9 +31,15 @@ BARS = {
     "unpause": ("p95", 50, 50),
     "restore": ("p50", 1500, 500),
     "first plot": ("p50", 1200, 600),
-    "mention to first sign": ("p50", 100, 50),
-    "mention to final post": ("p50", 500, 250),
-    "acknowledgement": ("p99", 500, 100),
+    **{
+        f"{chat}: {stage}": bar
+        for chat in ("Slack", "Discord")
+        for stage, bar in (
+            ("mention to first sign", ("p50", 100, 50)),
+            ("mention to final post", ("p50", 500, 250)),
+            ("acknowledgement", ("p99", 500, 100)),
+        )
+    },
 }
 """Which figure counts, its bar and its goal, in ms."""
 

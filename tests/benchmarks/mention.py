@@ -1,6 +1,6 @@
-"""From a mention in Slack to the first sign and to the final post, with one cell and a model that answers at once.
+"""From a mention to the first sign and to the final post, with one cell and a model that answers at once.
 
-The bot's own share: Slack and the model are loopback servers in this process, so what they cost is counted too.
+The bot's own share: the platform and the model are loopback servers in this process, so what they cost is counted too.
 """
 
 from __future__ import annotations
@@ -8,27 +8,94 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters.discord import DiscordStore, discord_platform
 from adapters.slack import SlackStore, slack
 from bot.app import App, container_instance
-from bot.clock import utc_now
-from bot.core import Core
+from bot.gateway import make_core
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from tests.benchmarks.timing import summary
+from tests.doubles.discord_bot import config as discord_config
+from tests.doubles.discord_people import MENTION as DISCORD_MENTION
+from tests.doubles.discord_people import People as DiscordPeople
+from tests.doubles.discord_server import discord_server
 from tests.doubles.model_server import model_server, python
 from tests.doubles.slack_bot import config, quick
 from tests.doubles.slack_people import MENTION, People
-from tests.doubles.slack_server import SlackServer, slack_server
+from tests.doubles.slack_server import slack_server
 
 MENTIONS = 40
 PAUSE_SECONDS = 1.0  # for the pool to have a sandbox ready again: people do not mention without end
+ASKED = "what is 6 * 7?"
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A platform with a bot and people in it."""
+
+    say: Callable[[], Awaitable[str]]
+    signed: Callable[[str], Awaitable[Any]]
+    answered: Callable[[str], Awaitable[Any]]
+    acks: Callable[[], list[float]]
+
+
+@asynccontextmanager
+async def in_slack(app: App) -> AsyncIterator[Chat]:
+    """Milliseconds until Slack has its acknowledgement are those of deliveries."""
+    async with slack_server() as server:
+        store = SlackStore(artifacts=app.parts.artifacts, people=app.parts.people)
+        connected = await app.enter(slack(config(server.api.url), store, quick))
+        await app.serve({"slack": connected.platform})
+        people = People(server)
+        async with connected.serving(make_core(app.parts)):
+            yield Chat(
+                say=lambda: people.say(f"{MENTION} {ASKED}", wait=False),
+                signed=lambda ts: server.until(lambda: server.api.reactions["C1", ts]),
+                answered=lambda ts: people.sees(ts, "It is 42."),
+                acks=lambda: server.ack_seconds,
+            )
+
+
+@asynccontextmanager
+async def in_discord(app: App) -> AsyncIterator[Chat]:
+    """What Discord waits for is a command's acknowledgement: one is given with each mention."""
+    async with discord_server() as server:
+        server.limited = False
+        store = DiscordStore(artifacts=app.parts.artifacts, people=app.parts.people, memos=app.parts.memos)
+        connected = await app.enter(discord_platform(discord_config(server), store, app.parts.commands))
+        await app.serve({"discord": connected.platform})
+        people = DiscordPeople(server)
+        acks: list[float] = []
+
+        async def answered(message: str) -> None:
+            await people.sees(message, "It is 42.")
+            acks.append((await people.slash("sandbox status", user="bob")).ack_seconds or 0.0)
+
+        async with connected.serving(make_core(app.parts)):
+            yield Chat(
+                say=lambda: people.say(f"{DISCORD_MENTION} {ASKED}"),
+                signed=lambda message: server.until(lambda: people.reactions(message)),
+                answered=answered,
+                acks=lambda: acks,
+            )
 
 
 async def measure_mentions() -> dict[str, Any]:
-    """Milliseconds, by stage."""
+    """Milliseconds, by platform and stage."""
+    found: dict[str, Any] = {}
+    for name, chat_in in (("Slack", in_slack), ("Discord", in_discord)):
+        figures = await _measure(chat_in)
+        found |= {f"{name}: {stage}": values for stage, values in figures.items()}
+    return found
+
+
+async def _measure(chat_in: Callable[[App], AbstractAsyncContextManager[Chat]]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="threadbox-bench-") as folder, model_server() as model:
         model.script[:] = [python("print(6 * 7)"), "It is 42."] * (MENTIONS + 2)
         settings = Settings(
@@ -40,20 +107,8 @@ async def measure_mentions() -> dict[str, Any]:
             warm_most=6,
             max_sandboxes=MENTIONS + 8,
         )  # type: ignore[call-arg] # the rest has defaults
-        async with slack_server() as server, App(settings) as app:
-            store = SlackStore(artifacts=app.parts.artifacts, people=app.parts.people)
-            connected = await app.enter(slack(config(server.api.url), store, quick))
-            await app.serve({"slack": connected.platform})
-            parts = app.parts
-            core = Core(
-                intake=parts.intake,
-                commands=parts.commands,
-                history=parts.history,
-                choices=parts.choices,
-                clock=utc_now,
-            )
-            async with connected.serving(core):
-                figures = await _mentions(server, People(server))
+        async with App(settings) as app, chat_in(app) as chat:
+            figures = await _mentions(chat)
         await _remove_containers(settings)
         return figures
 
@@ -66,23 +121,22 @@ async def _remove_containers(settings: Settings) -> None:
     await engine.aclose()
 
 
-async def _mentions(server: SlackServer, people: People) -> dict[str, Any]:
-    await people.ended(await people.say(f"{MENTION} warm up"))
+async def _mentions(chat: Chat) -> dict[str, Any]:
+    await chat.answered(await chat.say())
     signs: list[float] = []
     posts: list[float] = []
     for _ in range(MENTIONS):
         await asyncio.sleep(PAUSE_SECONDS)
         began = time.monotonic()
-        ts = await people.say(f"{MENTION} what is 6 * 7?", wait=False)
-        await server.until(lambda ts=ts: server.api.reactions["C1", ts])  # type: ignore[misc]
+        message = await chat.say()
+        await chat.signed(message)
         signs.append((time.monotonic() - began) * 1000)
-        await people.sees(ts, "It is 42.")
+        await chat.answered(message)
         posts.append((time.monotonic() - began) * 1000)
-    acks = [seconds * 1000 for seconds in server.ack_seconds]
     return {
         "mention to first sign": summary(signs),
         "mention to final post": summary(posts),
-        "acknowledgement": summary(acks),
+        "acknowledgement": summary([seconds * 1000 for seconds in chat.acks()]),
     }
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.model_server import ModelServer
+from tests.doubles.slack_api import Fault
 from tests.doubles.slack_bot import SlackBot, slack_bot
 from tests.doubles.slack_people import MENTION
 from tests.doubles.slack_server import SlackServer, slack_server
@@ -62,6 +63,20 @@ async def test_nothing_is_answered_twice_after_a_gap(bot: SlackBot, model: Model
 
     assert len(model.requests) == 2
     assert len(bot.server.api.whispers) == told
+
+
+async def test_a_message_whose_author_we_must_ask_about_is_not_overtaken(bot: SlackBot, model: ModelServer) -> None:
+    await bot.people.ended(await bot.people.say(f"{MENTION} hello", user="UBOB"))
+    bot.listeners._people._known.pop("UADA", None)
+    bot.server.api.faults["users.info"].append(Fault("ratelimited", 0.3))
+
+    root = await bot.people.say(f"{MENTION} one", wait=False)
+    again = await bot.people.say(f"{MENTION} two", user="UBOB", thread=root, wait=False)
+    await bot.people.ended(root)
+    await bot.people.ended(again)
+
+    asked = [request["messages"][-1]["content"].rpartition(": ")[2] for request in model.requests]
+    assert asked == ["hello", "one", "two"]
 
 
 async def test_a_socket_that_went_dumb_is_left_for_a_new_one(
