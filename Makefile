@@ -8,19 +8,6 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -W error -m pytest
-NO_SERVICE := -m "not docker and not browser and not postgres"
-# the tests that import AutoGen, SQLAlchemy or DBOS; a new module is among the others until it is named here
-OF_SLACK := $(addprefix tests/,$(addsuffix .py,unit/test_slack_outbound contracts/test_platform \
-  $(addprefix integration/test_slack,_emulate _faults _gaps _http _rights \
-  _setup) integration/test_slack))
-OF_BOT := $(addprefix tests/,$(addsuffix .py,$(addprefix unit/test_,context observability options render settings text \
-  web words) $(addprefix contracts/test_,queue store) $(addprefix integration/test_,autogen intake models resume \
-  steering turns vision)))
-OF_DISCORD := $(addprefix tests/,$(addsuffix .py,unit/test_discord_outbound \
-  $(addprefix integration/test_discord,_faults _traps)))
-OF_SIMCORD := $(addprefix tests/integration/test_discord,$(addsuffix .py,_commands _menu _rights _setup))
-OF_GAPS := $(addprefix tests/integration/test_discord,$(addsuffix .py,_gaps _recovery))
-OF_ONE := $(OF_BOT) $(OF_SLACK) $(OF_DISCORD) $(OF_SIMCORD) $(OF_GAPS) tests/integration/test_discord.py
 # bytecode is kept although the environment may say otherwise: half of a test process's start is compiling
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -52,13 +39,7 @@ test: dev
 	$(PYTEST) --ignore=tests/e2e; status=$$?; wait $$other && exit $$status
 
 unit: dev
-	@# processes rather than workers of one: each imports only what its own part needs. Seven on two cores: half of their
-	@# time they wait for limits to pass
-	@of_sandbox='$(patsubst %,--ignore=%,$(OF_ONE))'; running=; status=0; \
-	for part in '$(OF_DISCORD)' '$(OF_GAPS)' '$(OF_SIMCORD)' '$(OF_BOT)' '$(OF_SLACK)' "tests/contracts $$of_sandbox" "tests/unit tests/integration $$of_sandbox"; do \
-	  $(PYTEST) $$part $(NO_SERVICE) & running="$$running $$!"; \
-	done; \
-	for process in $$running; do wait $$process || status=1; done; exit $$status
+	@$(BIN)/python -W error -m tests.parts
 
 bench: dev
 	@.ci/machine docker

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_SERVICE = "not docker and not browser and not postgres"
+REWRITTEN = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # of plugins, by what is shared
 SHARED = (
     "bot.app",
     "bot.durable",
@@ -26,12 +27,17 @@ SHARED = (
     "moto.server",
 )
 GROUPS = (
-    ("tests/integration/test_discord_*.py", ("gaps", "recovery", "traps")),
-    ("tests/integration/test_discord_*.py", ("faults", "commands", "menu", "rights", "setup")),
+    ("tests/integration/test_discord_*.py", ("gaps",)),
+    ("tests/integration/test_discord_*.py", ("recovery", "traps")),
+    ("tests/integration/test_discord_*.py", ("faults", "setup")),
+    ("tests/integration/test_discord_*.py", ()),
+    ("tests/integration/test_slack*.py", ("faults", "rights")),
     ("tests/integration/test_slack*.py", ()),
+    ("tests/contracts/*.py", ("sandbox", "network", "output", "start")),
     ("tests/contracts/*.py", ()),
-    ("tests/unit/*.py", ()),
+    ("tests/integration/*.py", ("autogen", "models", "steering", "turns", "vision", "intake", "resume")),
     ("tests/integration/*.py", ()),
+    ("tests/unit/*.py", ()),
 )
 """Each takes what those before it left: a pattern, and of what it finds only names that end so, if any are given."""
 
@@ -59,7 +65,7 @@ def main() -> int:
     for modules in parts():
         pid = os.fork()
         if pid == 0:
-            status = pytest.main([*modules, "-m", NO_SERVICE])
+            status = pytest.main([*modules, "-m", NO_SERVICE, "-W", REWRITTEN])
             sys.stdout.flush()
             os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
         running.append(pid)

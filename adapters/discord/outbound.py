@@ -7,8 +7,8 @@ from hashlib import blake2b
 from typing import Literal
 
 from adapters.discord.config import CODE_LINES, FILES_MOST, MESSAGE_CHARS, NOTICES_MOST, OUTPUT_LINES, PARTS_MOST
-from adapters.discord.text import fenced, shortened, shown, small
-from bot.markdown import ZERO_WIDTH, closed, split
+from adapters.discord.text import fenced, plain, shortened, shown, small, without_fences
+from bot.markdown import closed, split
 from bot.model import Artifact, Code, File, Notice, Picture, Printed, Reply, Text
 from bot.text import printable
 from bot.with_input import LANGUAGES
@@ -97,7 +97,7 @@ def post(reply: Reply) -> Post:
     artifacts = [block.artifact for block in reply.blocks if isinstance(block, Picture | File)]
     if not reply.final:
         stop = Button(STOP, "Stop", reply.key, "danger")
-        return Post([Part(_head(content) or CARD)], [stop])
+        return Post([Part(_head(content).strip() or CARD)], [stop])
     # Discord takes blank lines off both ends
     parts = [Part(text.strip()) for text in split(content, MESSAGE_CHARS) if text.strip()]
     if len(parts) > PARTS_MOST:
@@ -129,7 +129,7 @@ def _with_files(parts: list[Part], artifacts: list[Artifact]) -> None:
 def _pieces(reply: Reply, buttons: list[Button]) -> list[str]:
     texts = [shown(printable(block.markdown)) for block in reply.blocks if isinstance(block, Text)]
     notices = [
-        small(f"{MARKS[block.level]} {block.text}") if block.level != "error" else f"❌ {block.text}"
+        small(f"{MARKS[block.level]} {block.text}") if block.level != "error" else f"❌ {plain(block.text)}"
         for block in reply.blocks
         if isinstance(block, Notice)
     ]
@@ -161,7 +161,7 @@ def _cell(reply: Reply, code: Code | None, printed: Printed | None, room: int, b
 
 def _unfenced(text: str) -> str:
     """Broken up here already, so that it is measured as it will be shown."""
-    return printable(text).rstrip().replace("```", ZERO_WIDTH.join("```"))
+    return without_fences(printable(text).rstrip())
 
 
 def _actions(reply: Reply, buttons: list[Button]) -> None:

@@ -15,6 +15,7 @@ _ROLE = re.compile(r"<@&(\d{1,20})>")
 _CHANNEL = re.compile(r"<#(\d{1,20})>")
 _EMOJI = re.compile(r"<a?(:\w{1,32}:)\d{1,20}>")
 
+_TICKS = re.compile(r"`{3,}")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[ \t]*$")
 _RULE = re.compile(r"^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _DEEP_HEADING = re.compile(r"^ {0,3}#{4,6}[ \t]+(.*?)[ \t#]*$")
@@ -23,7 +24,12 @@ _DELIMITERS = re.compile(r"^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*
 
 def fenced(text: str, language: str = "") -> str:
     """`text` in a fence. Discord ends one at three backticks, wherever and however many there are."""
-    return f"```{language}\n{text.rstrip().replace('```', ZERO_WIDTH.join('```'))}\n```"
+    return f"```{language}\n{without_fences(text.rstrip())}\n```"
+
+
+def without_fences(text: str) -> str:
+    """`text` in which nothing is taken for the end of a fence."""
+    return _TICKS.sub(lambda match: ZERO_WIDTH.join(match[0]), text)
 
 
 def shown(markdown: str) -> str:
@@ -74,10 +80,14 @@ def _table(rows: list[str]) -> str:
     return fenced("\n".join(lines))
 
 
+def plain(text: str) -> str:
+    """One line in which nothing is formatted."""
+    return re.sub(r"([\\*_~`|>\[\]#<])", r"\\\1", " ".join(cut_middle(text, 400)[0].split()))
+
+
 def small(text: str) -> str:
-    """One line in small print, in which nothing is formatted."""
-    line = " ".join(cut_middle(text, 400)[0].split())
-    return "-# " + re.sub(r"([\\*_~`|>\[\]#<])", r"\\\1", line)
+    """The same in small print."""
+    return f"-# {plain(text)}"
 
 
 def shortened(text: str, chars: int, lines: int) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ MARKS = {"info": "ℹ️", "warning": "⚠️", "error": "❌"}  # noqa: RUF001 
 STOP, RETRY, RERUN, RESET = "threadbox_stop", "threadbox_retry", "threadbox_rerun", "threadbox_reset"
 SHOW_CODE, SHOW_OUTPUT, FEEDBACK = "threadbox_code", "threadbox_output", "threadbox_feedback"
 OPEN_FORM = "threadbox_form"
+_HALF_MENTION = re.compile(r"<[@#!]?\Z")
 FALLBACK_CHARS = 300  # of the text that a notification shows
 
 
@@ -190,7 +192,9 @@ def growing(reply: Reply) -> str:
             case Code() if not block.hidden:
                 parts.append(fenced(harmless_code(printable(block.source)), _language(block.language)) + "\n")
             case Printed() if block.text.strip():
-                parts.append(f"`````\n{fenceless(block.text)}" + ("\n`````" if reply.final else ""))
+                # what may yet become a mention is broken up as one, and comes when the next character is known
+                text = block.text if reply.final else _HALF_MENTION.sub("", block.text)
+                parts.append(f"`````\n{fenceless(text)}" + ("\n`````" if reply.final else ""))
             case _:
                 pass
     return "\n".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.discord import outbound
@@ -54,6 +54,7 @@ def test_every_reply_keeps_within_discords_limits(reply: Reply) -> None:
     assert all(len(name) <= 100 and outbound.pressed(name) is not None for name in names)
 
 
+@example("`````", "")
 @given(words, st.sampled_from(["", "python"]))
 def test_nothing_gets_out_of_a_fence(text: str, language: str) -> None:
     made = fenced(text, language)
