@@ -24,6 +24,7 @@ from adapters.discord.server import Discord, identity
 from sandbox.service import SandboxService
 from tests.doubles.bot import Parts, running_parts
 from tests.doubles.discord_bot import core_of, store_of
+from tests.doubles.discord_schema import check
 
 ENDS = {"✅", "❌", "🛑"}
 MANAGES = discord.Permissions(manage_guild=True)
@@ -154,6 +155,12 @@ class Simulated:
         assert answers, "no answer"
         assert all(one.ephemeral for one in answers)
         return "\n".join(one.content for one in answers)
+
+    def violations(self) -> list[str]:
+        """What of all that was sent Discord's own description would not take. Nonces and files are not in the log."""
+        sent = self.env.http_requests
+        found = [one for entry in sent for one in check(entry.method, entry.path.partition("?")[0], entry.json)]
+        return [one for one in found if "nonce" not in one]
 
     def pinged(self) -> set[int]:
         """Whom we let Discord notify, over everything we posted; 0 for a whole group of people."""

@@ -110,3 +110,4 @@ async def simulated(tmp_path: Path, sandboxes: SandboxService) -> AsyncIterator[
     async with simulated_discord(tmp_path, sandboxes) as running:
         yield running
         assert running.pinged() <= {running.ada.id, running.bob.id, running.root.id}
+        assert running.violations() == []

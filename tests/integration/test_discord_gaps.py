@@ -19,7 +19,6 @@ from adapters.discord.inbound import moment, snowflake
 from bot.errors import ConfigurationError
 from sandbox.service import SandboxService
 from tests.doubles.discord_bot import DiscordBot, config, discord_bot
-from tests.doubles.discord_guild import GUILD
 from tests.doubles.discord_people import MENTION, People
 from tests.doubles.discord_server import DiscordServer, discord_server
 
@@ -52,6 +51,11 @@ async def bot(server: DiscordServer, tmp_path: Path, sandboxes: SandboxService) 
 
 def answers(people: People, thread: str) -> int:
     return people.shown(thread).count("ran 42")
+
+
+def has_sandbox(bot: DiscordBot, thread: str) -> bool:
+    entries = bot.parts.sandboxes.entries
+    return any(name.endswith(f"/{thread}") and entry.has_container for name, entry in entries.items())
 
 
 async def answered_once(bot: DiscordBot, asked: str) -> None:
@@ -158,20 +162,18 @@ async def test_a_message_whose_claim_fails_is_read_again(bot: DiscordBot, monkey
     await answered_once(bot, asked)
 
 
-async def test_a_bot_that_is_put_out_of_a_server_releases_its_sandboxes(bot: DiscordBot) -> None:
-    asked = await bot.people.say(CODE)
+@pytest.mark.parametrize("what", ["server", "channel"])
+async def test_sandboxes_go_with_their_server_or_channel(bot: DiscordBot, what: str) -> None:
+    asked = await bot.people.say(CODE, channel="lab")
     await bot.people.ended(asked)
-    assert any(name.startswith(f"discord/{GUILD}/") for name in await bot.parts.sandboxes.keys())
+    assert has_sandbox(bot, asked)
 
-    bot.people.remove_bot()
+    if what == "server":
+        bot.people.remove_bot()
+    else:
+        bot.people.delete_channel("lab")
 
-    for _ in range(100):
-        left = [name for name in await bot.parts.sandboxes.keys() if name.startswith(f"discord/{GUILD}/")]
-        live = [name for name in left if bot.parts.sandboxes.entries[name].has_container]
-        if not live:
-            break
-        await asyncio.sleep(0.05)
-    assert live == []
+    await bot.server.until(lambda: not has_sandbox(bot, asked))
 
 
 async def test_a_wrong_token_is_said_at_once(server: DiscordServer, tmp_path: Path, sandboxes: SandboxService) -> None:
