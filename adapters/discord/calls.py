@@ -78,14 +78,14 @@ class Calls:
         self.client = client
         self._clock = clock
         self.budget = Budget(rates, clock)
-        self._refused: OrderedDict[int, float] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, int], float] = OrderedDict()
 
-    async def do(self, work: Callable[[], Awaitable[T]], priority: Priority, channel: int = 0) -> T:
+    async def do(self, work: Callable[[], Awaitable[T]], priority: Priority, channel: int = 0, what: str = "post") -> T:
         """Make a call when the budget allows. Raises DiscordRefused, ConnectionError.
 
-        A channel that forbade something is left alone for a while: too many refusals and Discord shuts us out.
+        A channel that forbade `what` is left alone with it for a while: too many refusals and Discord shuts us out.
         """
-        if self._refused.get(channel, 0.0) > self._clock():
+        if self._refused.get((what, channel), 0.0) > self._clock():
             raise DiscordRefused(403, FORBIDDEN, "a moment ago")
         failures = puts_off = 0
         while True:
@@ -94,7 +94,7 @@ class Calls:
                 return await work()
             except (discord.DiscordException, aiohttp.ClientError, OSError) as error:  # TimeoutError among them
                 if isinstance(error, discord.HTTPException) and error.status < 500 and error.status != 429:
-                    raise self._refusal(error, channel) from None
+                    raise self._refusal(error, channel, what) from None
                 is_put_off = isinstance(error, discord.RateLimited) or getattr(error, "status", 0) == 429
                 puts_off, failures = puts_off + is_put_off, failures + (not is_put_off)
                 why = str(getattr(error, "status", type(error).__name__))
@@ -106,16 +106,16 @@ class Calls:
             log.info("discord.again", why=why, wait_s=round(wait, 1))
             await asyncio.sleep(wait)
 
-    def _refusal(self, error: discord.HTTPException, channel: int) -> DiscordRefused:
+    def _refusal(self, error: discord.HTTPException, channel: int, what: str) -> DiscordRefused:
         if error.status == 403 and error.code in (FORBIDDEN, NO_ACCESS) and channel:
-            self._refused[channel] = self._clock() + REFUSED_SECONDS
+            self._refused[(what, channel)] = self._clock() + REFUSED_SECONDS
             while len(self._refused) > STATES_KEPT:
                 self._refused.popitem(last=False)
         return DiscordRefused(error.status, error.code, error.text)
 
     def allowed_again(self, channel: int) -> None:
         """Forget that a channel forbade something: somebody called us there."""
-        self._refused.pop(channel, None)
+        self._refused.pop(("post", channel), None)
 
     # ---- messages
 
@@ -193,9 +193,9 @@ class Calls:
         target = self._channel(channel).get_partial_message(message)
         us = self.client.user
         if on:
-            await self.do(lambda: target.add_reaction(emoji), Priority.SIGN, channel)
+            await self.do(lambda: target.add_reaction(emoji), Priority.SIGN, channel, "react")
         elif us is not None:
-            await self.do(lambda: target.remove_reaction(emoji, us), Priority.SIGN, channel)
+            await self.do(lambda: target.remove_reaction(emoji, us), Priority.SIGN, channel, "react")
 
     async def message(self, channel: int, message: int) -> discord.Message:
         """One message."""

@@ -152,6 +152,17 @@ async def test_a_right_that_is_lost_meanwhile_ends_the_request(bot: DiscordBot, 
     assert await bot.people.ended(asked) == "✅"
 
 
+async def test_where_we_may_not_react_answers_come_all_the_same(bot: DiscordBot, model: ModelServer) -> None:
+    bot.server.api.guild.deny("science", "add_reactions")
+    root = await bot.people.say(f"{MENTION} hello", channel="science")
+    await bot.people.sees(root, "Done.")
+    model.script[:] = ["Still here."]
+
+    await bot.people.say("and now?", thread=root)
+
+    await bot.people.sees(root, "Still here.")
+
+
 async def test_a_deleted_thread_is_not_made_again(bot: DiscordBot, model: ModelServer) -> None:
     model.script[:] = [late, late]
     asked = await bot.people.say(f"{MENTION} secret")
