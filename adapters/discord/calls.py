@@ -36,7 +36,8 @@ T = TypeVar("T")
 FIRST_WAIT_SECONDS = 0.5  # doubled each time
 FORBIDDEN, NO_ACCESS, UNKNOWN_CHANNEL = 50013, 50001, 10003
 ARCHIVED, THREAD_EXISTS, LOCKED = 50083, 160004, 160005
-TOO_LARGE = 413  # the status; Discord's number for it is 40005
+NO_HISTORY = 160002  # to answer a message one must be allowed to read what was said before
+MAY_NOT, TOO_LARGE = 403, 413  # statuses; Discord's number for the second is 40005
 
 
 class DiscordRefused(BotError):
@@ -156,7 +157,13 @@ class Calls:
             )
             return message.id
 
-        return await self.do(work, priority, channel)
+        try:
+            return await self.do(work, priority, channel)
+        except DiscordRefused as error:
+            if reference is None or error.reason != NO_HISTORY:
+                raise
+            reference = None
+            return await self.do(work, priority, channel)
 
     async def edit(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import discord
 
-from adapters.discord.calls import ARCHIVED, TOO_LARGE, Calls, DiscordRefused, Upload
+from adapters.discord.calls import ARCHIVED, MAY_NOT, TOO_LARGE, Calls, DiscordRefused, Upload
 from adapters.discord.components import as_view
 from adapters.discord.config import MESSAGE_CHARS
 from adapters.discord.files import Files
@@ -61,8 +61,9 @@ class Writer:
         try:
             return await self._send_with(letter, part, name, uploads, notes, is_first=is_first)
         except DiscordRefused as error:
-            if not uploads or error.status != TOO_LARGE:
+            if not uploads or error.status not in (TOO_LARGE, MAY_NOT):
                 raise
+            self._calls.allowed_again(letter.place.channel)  # it may be files alone that we may not post
             return await self._send_with(letter, part, name, [], self._files.named(part), is_first=is_first)
 
     async def _send_with(
@@ -96,7 +97,8 @@ class Writer:
             except DiscordRefused as error:
                 if error.reason == ARCHIVED:
                     await self._places.open_again(place.channel)
-                elif error.status == TOO_LARGE and uploads:
+                elif error.status in (TOO_LARGE, MAY_NOT) and uploads:
+                    self._calls.allowed_again(place.channel)
                     uploads, notes = [], self._files.named(part)
                 else:
                     raise

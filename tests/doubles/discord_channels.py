@@ -94,6 +94,8 @@ class Channels:
         if message["author"]["id"] != BOT:
             raise ApiError(50005)
         self._awake(channel)
+        if call.files:
+            self.guild.need("attach_files", channel)
         self.messages.fill(message, call.body, call.files)
         self.messages.edited(message)
         return self.messages.render(message)

@@ -163,6 +163,27 @@ async def test_where_we_may_not_react_answers_come_all_the_same(bot: DiscordBot,
     await bot.people.sees(root, "Still here.")
 
 
+async def test_where_we_may_not_post_files_they_are_named(bot: DiscordBot, model: ModelServer) -> None:
+    bot.server.api.guild.deny("help", "attach_files")
+    model.script[:] = [python("open('a.csv', 'w').write('1')\nprint('made')"), "Done."]
+
+    asked = await bot.people.say(f"{MENTION} make", channel="help")
+    await bot.people.ended(asked)
+
+    shown = bot.people.shown(asked)
+    assert "a.csv (1 B) is not attached" in shown and "made" in shown and "Done." in shown
+
+
+async def test_where_we_may_not_read_what_was_said_we_answer_without_pointing(
+    bot: DiscordBot, model: ModelServer
+) -> None:
+    bot.server.api.guild.deny("ops", "read_message_history", "create_public_threads")
+
+    await bot.people.say(f"{MENTION} hello", channel="ops")
+
+    await bot.people.sees("ops", "Done.")
+
+
 async def test_a_deleted_thread_is_not_made_again(bot: DiscordBot, model: ModelServer) -> None:
     model.script[:] = [late, late]
     asked = await bot.people.say(f"{MENTION} secret")
