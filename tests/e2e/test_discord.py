@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import statistics
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.e2e.threadbox import Process, threadbox
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 
 THREADS, MENTIONS, CHANNELS = 40, 200, 10
+DISCORD_WAITS_SECONDS = 3.0
 ANSWER = re.compile(r"Answer to <(\S+)>")
 
 PLOT = """
@@ -161,7 +161,7 @@ async def test_commands_are_acknowledged_at_once_while_fifty_turns_run(
             await people.say(f"{MENTION} sleep", channel=("general", "random", "data", "science", "help")[number % 5])
         seconds = [(await people.slash("sandbox status", user="bob")).ack_seconds or 9 for _ in range(40)]
 
-    assert statistics.quantiles(seconds, n=20)[-1] < 0.5
+    assert max(seconds) < DISCORD_WAITS_SECONDS  # how fast they are is for `make bench` to say
 
 
 async def test_one_process_serves_slack_discord_and_the_web_at_once(

@@ -20,6 +20,7 @@ from tests.e2e.threadbox import Process, threadbox
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 
 THREADS, MENTIONS, CHANNELS = 40, 200, 10
+SLACK_WAITS_SECONDS = 3.0
 
 PLOT = """
 import matplotlib.pyplot as plt
@@ -122,7 +123,7 @@ async def test_two_hundred_mentions_and_kill_9_in_the_burst_are_answered_once_in
         said = [answer for message in people.thread(root, channel) if (answer := answer_of(words(message)))]
         assert said == [f"{thread}-{number}" for number in range(MENTIONS // THREADS)]
     assert chat.api.over_limit == []
-    assert statistics.median(chat.ack_seconds) < 0.5
+    assert statistics.median(chat.ack_seconds) < SLACK_WAITS_SECONDS
 
 
 async def say_all(people: People) -> list[tuple[str, str]]:
@@ -160,4 +161,4 @@ async def test_deliveries_are_acknowledged_at_once_while_fifty_turns_run(
             await asyncio.sleep(0.05)
 
     assert len(roots) == 50
-    assert statistics.quantiles(chat.ack_seconds, n=20)[-1] < 0.5
+    assert max(chat.ack_seconds) < SLACK_WAITS_SECONDS  # how fast they are is for `make bench` to say
