@@ -5,7 +5,9 @@ The bot is imported where a test asks for one: the tests of the sandbox alone ar
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ import pytest
 import pytest_asyncio
 
 from sandbox import Limits
+from sandbox.engine import DockerEngine
+from sandbox.pool import PoolSettings
 from tests.doubles.process_engine import ProcessEngine
 
 if TYPE_CHECKING:
@@ -41,12 +45,29 @@ def model(server: ModelServer) -> ModelServer:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandboxes() -> AsyncIterator[SandboxService]:
+async def sandboxes(request: pytest.FixtureRequest) -> AsyncIterator[SandboxService]:
+    """Real containers in a module that is marked `docker`, processes elsewhere."""
     from tests.doubles.bot import SharedSandboxes
 
+    if request.node.get_closest_marker("docker") is not None:
+        async with _containers(request.getfixturevalue("image")) as service:
+            yield service
+        return
     engine = ProcessEngine()
     async with SharedSandboxes(engine, limits=Limits(timeout_seconds=10)) as service:
         yield service
+    await engine.aclose()
+
+
+@asynccontextmanager
+async def _containers(image: str) -> AsyncIterator[SandboxService]:
+    from sandbox.service import SandboxService, ServiceSettings
+
+    engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
+    settings = ServiceSettings(pool=PoolSettings(least=1, most=2))
+    async with SandboxService(engine, limits=Limits(timeout_seconds=10), settings=settings) as service:
+        yield service
+    assert await engine.containers() == []
     await engine.aclose()
 
 

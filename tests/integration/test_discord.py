@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,10 +9,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandbox import Limits
-from sandbox.engine import DockerEngine
-from sandbox.pool import PoolSettings
-from sandbox.service import SandboxService, ServiceSettings
 from tests.doubles.discord_bot import DiscordBot
 from tests.doubles.discord_messages import words
 from tests.doubles.discord_people import MENTION
@@ -30,16 +25,6 @@ def late(body: dict[str, Any]) -> str:
     """A model that thinks for a while before its first word."""
     time.sleep(3)
     return "never"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandboxes(image: str) -> AsyncIterator[SandboxService]:
-    engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
-    settings = ServiceSettings(pool=PoolSettings(least=1, most=2))
-    async with SandboxService(engine, limits=Limits(timeout_seconds=10), settings=settings) as service:
-        yield service
-    assert await engine.containers() == []
-    await engine.aclose()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -203,96 +188,6 @@ async def test_a_message_during_a_run_is_shown_as_queued_steers_it_and_the_card_
     assert last
     assert model.requests[1]["messages"][-1]["content"] == "Ada: make it blue"
     await bot.server.until(lambda: "💭" not in bot.people.shown(root))
-
-
-async def test_the_buttons_under_an_answer(bot: DiscordBot, model: ModelServer) -> None:
-    long = "\n".join(f"value_{number} = {number}" for number in range(300)) + "\nprint('x' * 7000)"
-    model.script[:] = [python(long), "Done.", python("print('again')"), "Again."]
-    people = bot.people
-    asked = await people.say(f"{MENTION} long")
-    await people.ended(asked)
-    cell, answer = people.said(asked)
-
-    code = await people.press("tb:code:", cell)
-    output = await people.press("tb:output:", cell, user="bob")
-    await bot.server.until(lambda: "value_299" in code.shown and output.shown.count("x") > 6_900)
-    good = await people.press("tb:good:", answer, user="bob")
-    await bot.server.until(lambda: "Thank you" in good.shown)
-    for deed in ("rerun", "delete", "reset"):
-        refused = await people.press(f"tb:{deed}:", answer, user="bob")
-        await bot.server.until(lambda refused=refused: "Only the person who asked" in refused.shown)
-    await people.press("tb:rerun:", answer)
-    await people.sees(asked, "Again.")
-    reset = await people.press("tb:reset:", answer)
-    await bot.server.until(lambda: "variables and files are gone" in reset.shown)
-    await people.press("tb:delete:", answer)
-    await bot.server.until(lambda: "value_0" not in people.shown(asked))
-
-    assert code.ephemeral and output.ephemeral and reset.ephemeral
-    assert all(len(message["content"]) <= 2000 for message in people.messages(asked))
-
-
-async def test_code_is_run_again_with_input_and_arguments(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [
-        python("import sys\nprint('none' if len(sys.argv) < 2 else input('name? ') + sys.argv[1])"),
-        "Done.",
-        lambda body: python(body["messages"][-1]["content"].partition("```python\n")[2].rpartition("\n```")[0]),
-        "Done again.",
-    ]
-    asked = await bot.people.say(f"{MENTION} greet")
-    await bot.people.ended(asked)
-
-    form = await bot.people.press("tb:input:")
-    await bot.people.submit(form, {"text": "Grace\n", "arguments": "'!!'"})
-
-    await bot.people.sees(asked, "name? Grace!!")
-    await bot.people.sees(asked, "Done again.")
-
-
-async def test_run_this_code_runs_a_message_for_who_asked(bot: DiscordBot, model: ModelServer) -> None:
-    message = bot.people.store("try\n```\nprint(1)\n```", user="bob")
-
-    await bot.people.menu("Run this code", message)
-    request = await bot.server.until(lambda: next(iter(bot.people.said("general")), None))
-    await bot.people.ended(request["id"])
-
-    content = model.requests[0]["messages"][-1]["content"]
-    assert "Ada: Run this code as it is:\ntry\n```\nprint(1)" in content
-    assert "Done." in bot.people.shown(request["id"])
-
-
-async def test_ask_is_a_mention_by_command(bot: DiscordBot, model: ModelServer) -> None:
-    await bot.people.slash("ask", text="what is 1 + 1?")
-    request = await bot.server.until(lambda: next(iter(bot.people.said("general")), None))
-
-    assert await bot.people.ended(request["id"]) == "✅"
-    assert "> what is 1 + 1?" in request["content"]
-    assert model.requests[0]["messages"][-1]["content"].endswith("Ada: what is 1 + 1?")
-
-
-async def test_a_changed_message_offers_another_run(bot: DiscordBot, model: ModelServer) -> None:
-    asked = await bot.people.say(f"{MENTION} one")
-    await bot.people.ended(asked)
-
-    await bot.people.unfurl(asked)
-    await bot.people.edit(asked, f"{MENTION} two")
-    await bot.server.until(lambda: "🔁" in bot.people.reactions(asked))
-    await bot.people.react(asked, "🔁", user="bob")
-    await bot.people.react(asked, "🔁")
-    await bot.server.until(lambda: len(model.requests) == 2)
-    await bot.server.until(lambda: "🔁" not in bot.people.reactions(asked))
-
-    assert model.requests[1]["messages"][-1]["content"] == "Ada: two"
-
-
-async def test_a_deleted_message_stops_its_run(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [Fault(kind="hang")]
-    asked = await bot.people.say(f"{MENTION} one")
-    await bot.people.sees(asked, "Let me think")
-
-    await bot.people.delete(asked)
-
-    await bot.people.sees(asked, "Stopped.")
 
 
 async def test_output_notifies_nobody_and_long_answers_come_whole(bot: DiscordBot, model: ModelServer) -> None:

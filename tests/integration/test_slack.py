@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-
 import pytest
 import pytest_asyncio
 
-from sandbox import Limits
-from sandbox.engine import DockerEngine
-from sandbox.pool import PoolSettings
-from sandbox.service import SandboxService, ServiceSettings
 from tests.doubles.model_server import Fault, ModelServer, python
 from tests.doubles.slack_bot import SlackBot
 from tests.doubles.slack_people import MENTION, buttons
@@ -20,16 +13,6 @@ from tests.doubles.slack_people import MENTION, buttons
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.docker]
 
 SLOWLY = "import time\ntime.sleep(0.2)\nprint(6 * 7)"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandboxes(image: str) -> AsyncIterator[SandboxService]:
-    engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
-    settings = ServiceSettings(pool=PoolSettings(least=1, most=2))
-    async with SandboxService(engine, limits=Limits(timeout_seconds=10), settings=settings) as service:
-        yield service
-    assert await engine.containers() == []
-    await engine.aclose()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
