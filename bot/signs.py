@@ -16,6 +16,8 @@ log = structlog.get_logger()
 WAITING_MOST = 5_000  # beyond that the oldest are left out
 AT_ONCE = 4  # on their way
 
+ENDS: frozenset[Sign] = frozenset({"done", "failed", "stopped"})
+
 Where = TypeVar("Where", bound=Hashable)
 """How a platform names a message."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 
 from bot.errors import Refused
 from bot.markdown import fenced
@@ -33,14 +32,11 @@ def with_input(language: str, code: str, text: str, arguments: str) -> str:
         words = shlex.split(arguments)
     except ValueError as error:
         raise Refused(f"The arguments are not as a shell writes them: {error}.") from None
-    makers: dict[str, Callable[[str, str, list[str]], str]] = {"python": _python}
-    maker = makers.get(language, _shell)
-    language = "python" if maker is _python else "bash"
-    return f"Run this code as it is:\n{fenced(maker(code, text, words), language)}"
-
-
-def _python(code: str, text: str, words: list[str]) -> str:
-    return _PYTHON.format(argv=["script.py", *words], text=text, code=code)
+    if language == "python":
+        made = fenced(_PYTHON.format(argv=["script.py", *words], text=text, code=code), "python")
+    else:
+        made = fenced(_shell(code, text, words), "bash")
+    return f"Run this code as it is:\n{made}"
 
 
 def _shell(code: str, text: str, words: list[str]) -> str:

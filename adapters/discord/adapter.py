@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import discord
 import structlog
-from discord.http import Route
 
 from adapters.discord import inbound, outbound
 from adapters.discord.calls import Calls, DiscordRefused
@@ -29,12 +28,13 @@ from adapters.discord.files import download
 from adapters.discord.inbound import Identity, is_spoken
 from adapters.discord.outbound import Post, nonce
 from adapters.discord.places import Places
-from adapters.discord.signs import ENDS, Signs
+from adapters.discord.signs import Signs
 from adapters.discord.writer import Letter, Writer
 from bot.budget import Priority
 from bot.markdown import split
 from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
 from bot.ports import Sign
+from bot.signs import ENDS
 from bot.store_ports import Artifacts
 
 log = structlog.get_logger()
@@ -181,26 +181,10 @@ class DiscordPlatform:
         )
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """See bot.ports.Platform. An address is good for a day; Discord gives another after that."""
+        """See bot.ports.Platform. An address is good for about a day."""
         if not self._config.is_discord_file(attachment.source):
             raise LookupError(f"not a file of Discord's: {attachment.source[:60]}")
-        most = max(attachment.size, 1 << 20)
-        try:
-            return await download(attachment.source, most)
-        except LookupError:
-            return await download(await self._address_now(attachment.source), most)
-
-    async def _address_now(self, url: str) -> str:
-        route = Route("POST", "/attachments/refresh-urls")
-        body = {"attachment_urls": [url]}
-        try:
-            answer = await self._calls.do(lambda: self._calls.client.http.request(route, json=body), Priority.PROGRESS)
-            new = str(answer["refreshed_urls"][0]["refreshed"])
-        except (DiscordRefused, LookupError, TypeError) as error:
-            raise LookupError("Discord no longer has the file") from error
-        if not self._config.is_discord_file(new):
-            raise LookupError("not a file of Discord's")
-        return new
+        return await download(attachment.source, max(attachment.size, 1 << 20))
 
     # ---- beyond the port
 

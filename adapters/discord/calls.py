@@ -26,7 +26,7 @@ from adapters.discord.config import (
     STATES_KEPT,
     rate_of,
 )
-from bot.budget import Budget, Priority, Rate
+from bot.budget import Budget, Priority
 from bot.errors import BotError
 
 log = structlog.get_logger()
@@ -73,12 +73,10 @@ class Upload:
 class Calls:
     """Use `do` for any call; the rest are the calls that adapters make most."""
 
-    def __init__(
-        self, client: discord.Client, clock: Callable[[], float], rates: Callable[[str], Rate] = rate_of
-    ) -> None:
+    def __init__(self, client: discord.Client, clock: Callable[[], float]) -> None:
         self.client = client
         self._clock = clock
-        self.budget = Budget(rates, clock)
+        self.budget = Budget(rate_of, clock)
         self._refused: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     async def do(self, work: Callable[[], Awaitable[T]], priority: Priority, channel: int = 0, what: str = "post") -> T:

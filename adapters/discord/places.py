@@ -57,7 +57,8 @@ class Places:
             _keep(self._titles, message.key, title or DEFAULT_TITLE)
 
     def is_thread(self, key: ThreadKey) -> None:
-        """Remember that a conversation has its thread already."""
+        """Remember that a conversation has its thread already: somebody writes in it."""
+        self._gone.pop(key, None)
         _keep(self._known, key, Place(int(key.thread), True))
 
     async def of(self, key: ThreadKey) -> Place:
@@ -151,11 +152,11 @@ class Places:
         return found
 
     def gone(self, place: ThreadKey) -> None:
-        """A thread is no more, or a whole channel or server."""
-        within = [key for key in self._known if key.is_within(place)]
-        for key in [*within, *([place] if place.thread else [])]:
-            self._known.pop(key, None)
-            _keep(self._gone, key, None)
+        """A thread is no more, or a whole channel, or we are out of a server: that may have us again."""
+        for key in [key for key in self._known if key.is_within(place)]:
+            del self._known[key]
+        if place.thread:
+            _keep(self._gone, place, None)
 
 
 def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -66,7 +66,7 @@ class Discord:
         self.platform = DiscordPlatform(config, self._calls, self._places, self._cards, store.artifacts, us)
 
     @asynccontextmanager
-    async def listening(self, core: Core) -> AsyncIterator[tuple[DiscordListeners, Slash, Cursor]]:
+    async def listening(self, core: Core) -> AsyncIterator[tuple[DiscordListeners, Slash]]:
         """Everything but the connection: what is told to the listeners is handled."""
         async with AsyncExitStack() as stack:
             cursor = Cursor(self._calls, self._store.memos, self._store.people, core.clock)
@@ -83,13 +83,13 @@ class Discord:
                 ("catch-up", cursor.catch_up()),
             ):
                 stack.callback(group.create_task(work, name=f"discord-{name}").cancel)
-            yield listeners, Slash(core, self.us, listeners.presses), cursor
+            yield listeners, Slash(core, self.us, listeners.presses)
 
     @asynccontextmanager
     async def serving(self, core: Core) -> AsyncIterator[str]:
         """Hold the connection; how it stands, in words. Raises ConfigurationError."""
         async with AsyncExitStack() as stack:
-            listeners, slash, _ = await stack.enter_async_context(self.listening(core))
+            listeners, slash = await stack.enter_async_context(self.listening(core))
             ready = asyncio.Event()
 
             def make() -> discord.Client:

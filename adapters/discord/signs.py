@@ -24,7 +24,6 @@ EMOJI: dict[Sign, str] = {
     "failed": "❌",
     "stopped": "🛑",
 }
-ENDS: frozenset[Sign] = frozenset({"done", "failed", "stopped"})
 PASSING = ("⏳", "✅", "❌", "🛑")
 
 

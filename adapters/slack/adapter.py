@@ -13,12 +13,13 @@ from adapters.slack.config import EDIT_SECONDS, HOLD_SECONDS, NAME, TITLE_CHARS
 from adapters.slack.files import Files
 from adapters.slack.inbound import Identity, ts_of
 from adapters.slack.people import People
-from adapters.slack.signs import ENDS, Signs
+from adapters.slack.signs import Signs
 from adapters.slack.stream import Streams
 from adapters.slack.text import harmless, plain
 from bot.budget import Priority
 from bot.model import Attachment, Code, IncomingMessage, Printed, Quoted, Reply, ThreadKey
 from bot.ports import Sign
+from bot.signs import ENDS
 from bot.store_ports import Artifacts
 from bot.text import title_of
 

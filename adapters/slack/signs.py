@@ -25,7 +25,6 @@ EMOJI: dict[Sign, str] = {
     "failed": "x",
     "stopped": "octagonal_sign",
 }
-ENDS: frozenset[Sign] = frozenset({"done", "failed", "stopped"})
 PASSING = ("hourglass_flowing_sand", "white_check_mark", "x", "octagonal_sign")
 WORKING_WORDS = "is working…"
 LOADING = ["is thinking…", "is writing code…", "is running it in the sandbox…"]

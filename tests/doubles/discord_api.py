@@ -42,6 +42,8 @@ class DiscordApi:
         self.interactions = Interactions(self.guild, self.messages)
         self.rates = Rates()
         self.enforce = False
+        self.expired = False
+        """Whether the addresses of files are a day old, and no longer good."""
         self.commands: list[Json] = []
         self.command_syncs = 0
         self.gateway_url = ""

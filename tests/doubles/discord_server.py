@@ -138,7 +138,7 @@ class DiscordServer:
 
     async def attachment(self, request: web.Request) -> web.Response:
         data = self.api.messages.bytes.get(request.match_info["file"])
-        if data is None:
+        if data is None or self.api.expired:
             return web.Response(status=404)
         return web.Response(body=data, content_type="application/octet-stream")
 

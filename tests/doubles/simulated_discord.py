@@ -94,7 +94,7 @@ class Simulated:
         made.platform.edit_seconds, made.platform.hold_seconds = 0.05, 0.0
         self.parts.platforms["discord"] = made.platform
         core = replace(core_of(self.parts), clock=self.env.now)
-        relay.listeners, slash, _ = await self._life.enter_async_context(made.listening(core))
+        relay.listeners, slash = await self._life.enter_async_context(made.listening(core))
         relay.beside = self.beside
         await relay.connected(client)
         tree = slash.tree(client)

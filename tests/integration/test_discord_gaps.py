@@ -176,6 +176,19 @@ async def test_sandboxes_go_with_their_server_or_channel(bot: DiscordBot, what: 
     await bot.server.until(lambda: not has_sandbox(bot, asked))
 
 
+async def test_a_server_that_has_us_again_is_answered_in_its_old_threads(bot: DiscordBot) -> None:
+    asked = await bot.people.say(CODE)
+    await bot.people.ended(asked)
+    bot.people.remove_bot()
+    await bot.server.until(lambda: not has_sandbox(bot, asked))
+    bot.people.add_bot()
+
+    again = await bot.people.say(CODE, thread=asked)
+
+    assert await bot.people.ended(again) == "✅"
+    assert answers(bot.people, asked) == 2
+
+
 async def test_a_wrong_token_is_said_at_once(server: DiscordServer, tmp_path: Path, sandboxes: SandboxService) -> None:
     with pytest.raises(ConfigurationError, match="DISCORD_BOT_TOKEN"):
         async with discord_bot(tmp_path, sandboxes, server, settings={"token": "wrong.token.here"}):

@@ -184,6 +184,16 @@ async def test_where_we_may_not_read_what_was_said_we_answer_without_pointing(
     await bot.people.sees("ops", "Done.")
 
 
+async def test_a_file_whose_address_is_a_day_old_is_said_to_be_left_out(bot: DiscordBot, model: ModelServer) -> None:
+    bot.server.api.expired = True
+
+    asked = await bot.people.say(f"{MENTION} read", files=[("in.csv", b"a,b,c")])
+    await bot.people.ended(asked)
+
+    assert "in.csv could not be fetched and was left out." in bot.people.shown(asked).replace("\\", "")
+    assert "Done." in bot.people.shown(asked)
+
+
 async def test_a_deleted_thread_is_not_made_again(bot: DiscordBot, model: ModelServer) -> None:
     model.script[:] = [late, late]
     asked = await bot.people.say(f"{MENTION} secret")
