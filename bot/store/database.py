@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 HEAD = "0004"  # the newest revision in migrations/versions; a test holds the two together
-BUSY_SECONDS = 10.0  # a writer waits so long for another one's lock
+BUSY_SECONDS = 10.0  # a writer waits so long for another one's lock, and closing for the transactions that run
 
 
 class Database:
@@ -21,6 +23,8 @@ class Database:
         self._engine = engine
         # SQLite has one writer: turns that write wait here in order, not in a busy loop of the driver
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._running = 0  # transactions
+        self._closed: asyncio.Event | None = None  # set when the last of them has ended
 
     @classmethod
     async def open(cls, url: str) -> Database:
@@ -32,36 +36,28 @@ class Database:
             await connection.run_sync(_migrate)
         return cls(engine)
 
-    def begin(self) -> _Transaction:
-        """A transaction as an async context manager."""
-        return _Transaction(self._engine, self._writer)
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction. Raises RuntimeError when the database was closed."""
+        if self._closed is not None:
+            raise RuntimeError("the database is closed")
+        self._running += 1
+        try:
+            async with self._writer or nullcontext(), self._engine.begin() as connection:
+                yield connection
+        finally:
+            self._running -= 1
+            if self._closed is not None and not self._running:
+                self._closed.set()
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, after the transactions that run: a connection in use would be left open."""
+        if self._closed is None:
+            self._closed = asyncio.Event()
+            if self._running:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closed.wait(), BUSY_SECONDS)
         await self._engine.dispose()
-
-
-class _Transaction:
-    def __init__(self, engine: AsyncEngine, writer: asyncio.Lock | None) -> None:
-        self._begin = engine.begin()
-        self._writer = writer
-
-    async def __aenter__(self) -> AsyncConnection:
-        if self._writer is not None:
-            await self._writer.acquire()
-        try:
-            return await self._begin.__aenter__()
-        except BaseException:
-            if self._writer is not None:
-                self._writer.release()
-            raise
-
-    async def __aexit__(self, *error: Any) -> None:
-        try:
-            await self._begin.__aexit__(*error)
-        finally:
-            if self._writer is not None:
-                self._writer.release()
 
 
 def _tune_sqlite(connection: Any, record: Any) -> None:

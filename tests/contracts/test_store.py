@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
 import bot.store
 from bot.artifacts import BlobArtifacts
@@ -54,6 +55,18 @@ def message(number: int, thread: str = "t", text: str = "hello") -> IncomingMess
         for_us=True,
         attachments=(Attachment(name="a.csv", size=3, source="s"),),
     )
+
+
+async def test_closing_waits_for_what_is_being_written_and_takes_nothing_more(database: Database) -> None:
+    async with database.begin() as connection:
+        closing = asyncio.ensure_future(database.aclose())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+        with pytest.raises(RuntimeError, match="closed"):
+            async with database.begin():
+                pass
+    await closing
 
 
 async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> None:
