@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+-]*)")
+LONGEST_FENCE = 8
+"""Characters. A longer run opens nothing here: what has to be said again in each piece must leave room for the rest."""
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+-]{0,16})")
 _RUN = re.compile(r"`{3,}")
+_TOO_LONG = re.compile("`" * (LONGEST_FENCE - 1) + "(?=`)")
 
 ZERO_WIDTH = "\u200b"
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[^)]*)?\)")
@@ -27,7 +30,8 @@ def link(label: str, url: str) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """`text` in a fence that is longer than any within."""
+    """`text` in a fence that is longer than any within; runs of backticks that no fence could hold are broken up."""
+    text = _TOO_LONG.sub(rf"\g<0>{ZERO_WIDTH}", text)
     ticks = "`" * max(3, *(len(run) + 1 for run in _RUN.findall(text)), 3)
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
 
@@ -40,7 +44,7 @@ def open_fence(text: str) -> tuple[str, str] | None:
         if match is None:
             continue
         if open_one is None:
-            open_one = (match[1], match[2])
+            open_one = (match[1], match[2]) if len(match[1]) <= LONGEST_FENCE else None
         elif match[1].startswith(open_one[0]) and not line.strip(" `~\t"):
             open_one = None
     return open_one
@@ -55,7 +59,7 @@ def closed(text: str) -> str:
 def split(text: str, limit: int) -> list[str]:
     """`text` in pieces of at most `limit` characters, at ends of lines where there are some.
 
-    A fence that a cut goes through is closed before it and opened again after it. `limit` is at least 40.
+    A fence that a cut goes through is closed before it and opened again after it. `limit` is at least 60.
     """
     pieces: list[str] = []
     rest = text

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, inspect, text
-from sqlalchemy.engine import Connection
+from sqlalchemy import inspect, text
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from bot.store.sqlite import connector
+
 HEAD = "0004"  # the newest revision in migrations/versions; a test holds the two together
-BUSY_SECONDS = 10.0  # a writer waits so long for another one's lock, and closing for the transactions that run
+CLOSE_SECONDS = 10.0  # closing waits so long for the transactions that run
 
 
 class Database:
@@ -29,9 +31,11 @@ class Database:
     @classmethod
     async def open(cls, url: str) -> Database:
         """Connect and migrate. Raises SQLAlchemy's errors."""
-        engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-        if engine.dialect.name == "sqlite":
-            event.listen(engine.sync_engine, "connect", _tune_sqlite)
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if (parsed := make_url(url)).get_backend_name() == "sqlite":
+            # every use is a transaction that ended: no rollback when a connection comes back
+            options = {"async_creator": connector(parsed.database or ""), "pool_reset_on_return": None}
+        engine = create_async_engine(url, **options)
         async with engine.begin() as connection:
             await connection.run_sync(_migrate)
         return cls(engine)
@@ -56,17 +60,8 @@ class Database:
             self._closed = asyncio.Event()
             if self._running:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closed.wait(), BUSY_SECONDS)
+                    await asyncio.wait_for(self._closed.wait(), CLOSE_SECONDS)
         await self._engine.dispose()
-
-
-def _tune_sqlite(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
-    cursor.close()
 
 
 def _migrate(connection: Connection) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
@@ -114,6 +114,8 @@ def test_what_a_person_wrote_is_read_as_they_saw_it(text: str, meant: str) -> No
 
 
 @given(long_words, st.integers(60, 500))
+@example("`" * 300 + "\nx\n" * 200, 60)
+@example("```" + "a" * 300 + "\nx" * 300, 60)
 def test_pieces_are_short_enough_and_their_fences_whole(text: str, limit: int) -> None:
     pieces = split(text, limit)
 
