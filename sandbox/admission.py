@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ class AdmissionSettings:
 
 LOOK_SECONDS = 2.0
 """Memory may be free although nothing told us: whoever waits looks so often."""
+SAMPLE_SECONDS = 0.05
+"""How old a look at the machine's memory may be: it costs a tenth of a cell, and making room takes longer than this."""
 
 
 class Admission:
@@ -51,7 +55,7 @@ class Admission:
         self._in_use = in_use
         self._live = live
         self._make_room = make_room
-        self._machine = machine or machine_memory
+        self._machine = machine or MachineMemory().sample
         self._running = 0
         # apart: who has a sandbox must not wait behind one that lacks only a place, which its own lease may keep
         self._queues: dict[bool, deque[asyncio.Event]] = {True: deque(), False: deque()}
@@ -117,6 +121,21 @@ class Admission:
         budget = settings.memory_mib * MIB if settings.memory_mib is not None else total * 7 // 10
         wanted = (self._running + 1) * settings.cell_mib * MIB
         return self._in_use() + wanted <= budget and available - settings.cell_mib * MIB >= settings.free_mib * MIB
+
+
+class MachineMemory:
+    """This machine's, read again only when what was read is old: fifty cells may enter in one moment."""
+
+    def __init__(self) -> None:
+        self._sampled = (1 << 50, 1 << 50)
+        self._at = -math.inf
+
+    def sample(self) -> tuple[int, int]:
+        """Bytes in all, and those available; where neither can be known, what never refuses."""
+        now = time.monotonic()
+        if now - self._at >= SAMPLE_SECONDS:
+            self._sampled, self._at = machine_memory(), now
+        return self._sampled
 
 
 def machine_memory() -> tuple[int, int]:

@@ -7,6 +7,7 @@ its bytes, and a stream over its bound ends the channel.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sandbox.inside.frames import COST, PADDING, Decoder, Frame, Kind, chunks, e
 
 ACK_EVERY = 2 * 1024 * 1024  # bytes received between two acknowledgements; until then a new host gets them again
 STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
+FRAMES_AT_ONCE = 16  # taken from a stream before everybody else has a turn
 _NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE, Kind.CONNECT, Kind.CREDIT}
 FIRST_TUNNEL = 1 << 31  # streams from here on are opened by the sandbox
 
@@ -222,8 +224,8 @@ class Stream:
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Frames up to and including END. Raises SandboxGone when the sandbox ends first."""
-        while True:
-            if self._frames.qsize():
+        for number in itertools.count(1):
+            if number % FRAMES_AT_ONCE == 0:
                 await asyncio.sleep(0)  # a queue that is never empty would keep the loop from everybody else
             frame = await self._frames.get()
             if frame is None:

@@ -23,6 +23,7 @@ from .transfer import Transfers
 
 KEEP_OUTCOMES = 64  # outcomes kept for a host that asks again
 MAX_CODE = 4 * 1024 * 1024  # bytes of one cell
+FLOOD_BYTES = 4096  # at once: who prints so much is read again without a pause
 DRAIN_BYTES = 1 << 20  # read from the pipes at most, when a cell has ended
 
 
@@ -120,7 +121,7 @@ class Cells:
         code = b"".join(run.body)
         run.body.clear()
         try:
-            output = self._output = Output(self._selector, self._read_output)
+            output = self._output = Output(self._selector, self._output_ready)
         except OSError as failed:  # no descriptor left
             self._finish({"status": "error", "exit_code": 126, "error": error("SandboxFull", str(failed))})
             return
@@ -173,6 +174,11 @@ class Cells:
             self.keeper.kernel.acknowledge(run.stream)
         elif frame.kind is Kind.END:
             self._finish(kernel_result(parse_json(frame.payload)))
+
+    def _output_ready(self) -> None:
+        count = self._read_output()
+        if 0 < count < FLOOD_BYTES and self._run is not None and self._run.language == "python":
+            self.keeper.linger()
 
     def _read_output(self) -> int:
         """Read each pipe of the run once; the number of bytes read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -46,7 +47,6 @@ class Control:
 
     def _frames(self) -> Iterator[Frame]:
         while True:
-            self._release()
             data, fds, _, _ = socket.recv_fds(self._socket, 1 << 16, 2, socket.MSG_CMSG_CLOEXEC)
             self._fds += fds
             if not data:
@@ -68,13 +68,18 @@ class Control:
         if sys.stderr is None or sys.stderr.closed:
             sys.stderr = self.threads.text(2)
 
-    def _release(self) -> None:
-        while self._reserved:
-            fd = self._reserved.pop()
-            try:
+    def give_back(self) -> None:
+        """Let go of a cell's pipes: where nobody else holds them, the supervisor sees their end with the cell's."""
+        for fd in self._reserved:
+            with contextlib.suppress(OSError):  # the cell closed what was not its own
                 os.close(fd)
-            except OSError:
-                continue  # the cell closed what was not its own
+        self._reserved.clear()
+        with contextlib.suppress(OSError):  # no descriptor is left: they stay until the next cell's take their place
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            for target in (1, 2):
+                os.dup2(null, target)
+            if null > 2:
+                os.close(null)
 
     def send(self, kind: Kind, value: dict[str, Any]) -> None:
         """One frame of JSON about the cell that runs."""

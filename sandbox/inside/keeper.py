@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import time
@@ -13,6 +14,7 @@ from .process import Kernel, kill_group, kill_others
 
 MAX_TRIES = 3  # starts in a row that may fail before a cell is told
 TRY_AGAIN_SECONDS = 0.2  # when no process could be had
+LINGER_SECONDS = 0.001  # by select(), which wakes at once; epoll counts whole milliseconds
 
 
 class Keeper:
@@ -90,6 +92,15 @@ class Keeper:
                 self._on_ready()
             else:
                 self._on_frame(frame)
+
+    def linger(self) -> None:
+        """Wait a moment for what it says next.
+
+        Most cells print and end at once: their output and their end then travel together, and wake the engine, its
+        shim and the host once and not twice.
+        """
+        if self._kernel is not None and select.select([self._kernel], [], [], LINGER_SECONDS)[0]:
+            self._read()
 
     def ask(self, kind: Kind, stream: int, payload: bytes) -> bool:
         """Give it a request that is no cell; false when none lives."""

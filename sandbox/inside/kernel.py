@@ -214,6 +214,7 @@ def main(control_fd: int, interrupt_fd: int, state_fd: int) -> None:
         _flush()
         if os.getpid() != pid:  # a forked child of the cell must not answer for its parent
             os._exit(0)
+        control.give_back()
         with control.writing:
             control.send(Kind.END, result)
             control.stream = 0
