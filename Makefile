@@ -1,6 +1,6 @@
 # make run    set up what is missing and start Threadbox
 # make test   the whole test command: lint, types, import rules, tests (on a bare machine it sets up everything)
-# make unit   the tests that need no Docker
+# make unit   the tests that need no Docker; with PLATFORMS=1 also those of the bot in a Slack and a Discord on loopback
 # make bench  timings, side by side with AutoGen's own executor
 # make soak   thirty threads of mixed cells for MINUTES=10; fails if anything is left, lost or grows
 # make lock   compile the hashed requirements again
@@ -39,7 +39,8 @@ test: dev
 	$(PYTEST) --ignore=tests/e2e; status=$$?; wait $$other && exit $$status
 
 unit: dev
-	@$(BIN)/python -W error -m tests.parts
+	@$(BIN)/python -W error -m tests.parts core
+	@$(if $(PLATFORMS),$(BIN)/python -W error -m tests.parts platforms)
 
 bench: dev
 	@.ci/machine docker

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import functools
 import gc
 import importlib
 import json
@@ -25,18 +24,25 @@ from typing import Any, NoReturn
 ROOT = str(Path(__file__).resolve().parents[2])
 SERVE = f"import sys; sys.path.insert(0, {ROOT!r}); from tests.doubles.template import serve; serve({{fd}})"
 PR_SET_DUMPABLE = 4
+TWIN = b"twin"
 MOST_BYTES = 1 << 17  # of a request: the environment is most of it
 
 
 class Template:
     """The process, from this process's side. It ends with this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Template | None = None) -> None:
+        """A twin of `first`, where there is one: forked from it, for a process that was forked from its owner."""
         # packets: a request and its answer each are one
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-c", SERVE.format(fd=theirs.fileno())]
+        self._process: subprocess.Popen[bytes] | None = None
         with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+            if first is not None:
+                socket.send_fds(first._control, [TWIN], [theirs.fileno()])
+                first._control.close()
+            else:
+                command = [sys.executable, "-I", "-c", SERVE.format(fd=theirs.fileno())]
+                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         self._control.recv(1)  # it has imported what it needs
 
     def fork(self, environment: dict[str, str], stream: socket.socket) -> tuple[int, int]:
@@ -47,15 +53,20 @@ class Template:
 
     def close(self) -> None:
         self._control.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
 
-@functools.cache
+_made: dict[int, Template] = {}
+
+
 def template() -> Template:
-    """One for all engines of this process: it holds nothing of theirs."""
-    made = Template()
-    atexit.register(made.close)
-    return made
+    """One for all engines of this process: it holds nothing of theirs. A fork's is forked too."""
+    pid = os.getpid()
+    if pid not in _made:
+        _made[pid] = Template(_made.get(os.getppid()))
+        atexit.register(_made[pid].close)
+    return _made[pid]
 
 
 def serve(fd: int) -> None:
@@ -77,6 +88,14 @@ def serve(fd: int) -> None:
         if not request:
             return
         _reap()
+        if request == TWIN:
+            if not os.fork():
+                control.close()
+                control = socket.socket(fileno=fds[0])
+                control.send(b"!")
+            else:
+                os.close(fds[0])
+            continue
         pid = _fork_session()
         if not pid:
             control.close()
