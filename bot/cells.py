@@ -200,6 +200,7 @@ class TurnCells:
             left_out=tuple(left_out),
             variables_kept=outcome.variables_kept,
             variables_lost_before=outcome.variables_lost_before,
+            sandbox_lost=outcome.sandbox_lost,
         )
 
     async def _whole_output(self, request_id: str, text: str, outcome: Outcome) -> Artifact:
@@ -253,4 +254,5 @@ def _unknown() -> CellResult:
         output="",
         message="I was restarted while this code ran. Its outcome is unknown, and it was not run again.",
         variables_kept=False,
+        sandbox_lost=True,
     )

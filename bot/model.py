@@ -180,6 +180,7 @@ class CellResult:
     left_out: tuple[str, ...] = ()
     variables_kept: bool = True
     variables_lost_before: bool = False
+    sandbox_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

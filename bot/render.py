@@ -25,7 +25,7 @@ from bot.model import (
     TurnEvent,
     Used,
 )
-from bot.text import OUTPUT_CHARS, cut_middle, printable
+from bot.text import LOST_SANDBOX, OUTPUT_CHARS, cut_middle, printable
 
 ACTIONS: tuple[Action, ...] = ("rerun", "reset", "feedback")
 TEXT_CHARS = 40_000  # of the agent's words in one reply
@@ -156,21 +156,23 @@ def _notices(result: CellResult) -> list[Block]:
     words = _words(result)
     if words:
         notices.append(Notice(text=words, level="warning"))
-    if not result.variables_kept:
+    if result.sandbox_lost:
+        notices.append(Notice(text=f"{LOST_SANDBOX}.", level="warning"))
+    elif not result.variables_kept:
         notices.append(Notice(text="All variables of this thread are lost; its files are kept.", level="warning"))
     notices += [Notice(text=line, level="warning") for line in result.left_out]
     return notices
 
 
 def _words(result: CellResult) -> str:
-    seconds = f"{result.duration_ms / 1000:.1f} s"
+    after = f" after {result.duration_ms / 1000:.1f} s" if result.duration_ms else ""
     match result.status:
         case "timeout":
-            return f"Timed out after {seconds}."
+            return f"Timed out{after}."
         case "oom":
-            return f"Out of memory after {seconds}."
+            return f"Out of memory{after}."
         case "interrupted":
-            return f"Stopped after {seconds}."
+            return f"Stopped{after}."
         case "output_limit":
             return "Stopped: it printed too much."
         case "crashed" | "lost":

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 OUTPUT_CHARS = 8_000  # of one cell's output in a reply; all of it comes as a file then
 NOTHING_RUNS = "Nothing is running here."
+LOST_SANDBOX = "The sandbox is gone, and with it what was not saved of the variables and files"
 
 # an opening fence may follow words on its line, as people write it in a chat; a closing one stands alone
 _OPENING = re.compile(r"(?:^|[^`~])(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[ \t]*$")

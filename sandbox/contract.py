@@ -146,10 +146,13 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Meter(Protocol):
-    """What an Engine may be besides: one that knows what its containers use."""
+    """What an Engine may be besides: one that knows what its containers use, and used too much of."""
 
     async def usage(self, container_id: str) -> tuple[int, float]:
         """Bytes of memory and seconds of processor time that a container uses. Raises SandboxGone."""
+
+    async def ran_out_of_memory(self, container_id: str) -> bool:
+        """Whether a container ended for want of memory, as the engine saw it. Raises SandboxGone."""
 
 
 class Runner(Protocol):

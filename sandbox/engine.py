@@ -27,6 +27,7 @@ from sandbox.wire import DockerWire
 
 T = TypeVar("T")
 PAUSE_SECONDS = 2.0  # for the engine to agree with itself on whether a container is paused
+ENDED_SECONDS = 1.0  # for it to notice that a container has ended
 
 
 class DockerEngine:
@@ -129,6 +130,14 @@ class DockerEngine:
         cpu = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0) / 1e9
         return int(stats.get("memory_stats", {}).get("usage", 0)), float(cpu)
 
+    async def ran_out_of_memory(self, container_id: str) -> bool:
+        """See contract.Meter.
+
+        Asked of gVisor's containers only, which end as a whole: elsewhere the supervisor outlives it and tells it
+        itself, and the engine's mark of an earlier time would be taken for the reason of a later end.
+        """
+        return self._runtime is not None and await self._call(_ran_out_of_memory, container_id)
+
     async def version(self) -> dict[str, Any]:
         """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""
         return await self._call(lambda client: {**client.version(), "Info": client.info()})
@@ -220,6 +229,15 @@ def _unless_done(client: docker.DockerClient, verb: str, container_id: str) -> N
                 return
             if time.monotonic() > until:
                 raise
+        time.sleep(0.02)
+
+
+def _ran_out_of_memory(client: docker.DockerClient, container_id: str) -> bool:
+    until = time.monotonic() + ENDED_SECONDS
+    while True:  # the stream may end a moment before the engine has noticed why
+        state = client.api.inspect_container(container_id)["State"]
+        if not state["Running"] or time.monotonic() > until:
+            return bool(state["OOMKilled"])
         time.sleep(0.02)
 
 

@@ -131,7 +131,7 @@ def _known_outcome(
     )
 
 
-def lost(status: Literal["timeout", "lost"], exit_code: int, message: str) -> Outcome:
+def lost(status: Literal["timeout", "oom", "lost"], exit_code: int, message: str) -> Outcome:
     """The outcome of a run whose sandbox is gone."""
     return Outcome(
         status=status,

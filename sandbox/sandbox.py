@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 from sandbox.channel import Channel, Stream, Welcome, decode_json
-from sandbox.contract import Cut, Engine, Json, Outcome, RunEvent
+from sandbox.contract import Cut, Engine, Json, Meter, Outcome, RunEvent
 from sandbox.egress import Network
 from sandbox.errors import FileRefused, SandboxBusy, SandboxError, SandboxGone, SandboxSilent
 from sandbox.events import Displays, TextStreams, decode, is_start, lost, outcome
@@ -192,8 +192,16 @@ class Sandbox:
             await self._remove_if_possible()
             yield lost("timeout", 124, "The sandbox stopped answering and was removed.")
         except SandboxGone:
-            await self._remove_if_possible()
-            yield lost("lost", 1, "The sandbox ended while the code ran.")
+            yield await self._gone()
+
+    async def _gone(self) -> Outcome:
+        """Of a run whose container ended under it."""
+        found = lost("lost", 1, "The sandbox ended while the code ran.")
+        with contextlib.suppress(SandboxError):
+            if isinstance(self._engine, Meter) and await self._engine.ran_out_of_memory(self.container_id):
+                found = lost("oom", 137, "The sandbox ran out of memory.")
+        await self._remove_if_possible()
+        return found
 
     def interrupt(self) -> None:
         """Stop the run under way, if there is one: within 2 s it ends with status `interrupted`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.model import CellResult, Request
-from bot.text import cut_middle, printable
+from bot.text import LOST_SANDBOX, cut_middle, printable
 
 MODEL_OUTPUT_CHARS = 16_000  # of a cell's output, head and tail
 
@@ -55,6 +55,8 @@ def tool_result(result: CellResult) -> str:
         names = ", ".join(artifact.name for artifact in result.files)
         lines.append(f"[files written and shown in the thread: {names}]")
     lines += [f"[{line}]" for line in result.left_out]
+    if result.sandbox_lost:
+        lines.append(f"[{LOST_SANDBOX}]")
     if not result.variables_kept or result.variables_lost_before:
         lines.append("[all variables were lost; imports and variables must be made again]")
     lines.append("[This is what the tool returned. If it answers the request, answer now.]")

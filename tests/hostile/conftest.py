@@ -19,6 +19,7 @@ EMPTY = "find /workspace /tmp /dev/shm -mindepth 1 -maxdepth 1 ! -name .tmp -exe
 
 
 GVISOR_TOO = {
+    "test_memory": {"test_memory_over_the_limit_is_told_as_such_also_where_the_whole_sandbox_ends"},
     "test_files": {"test_a_link_swapped_in_during_the_read_is_never_followed"},
     "test_supervisor": {
         "test_the_memory_and_descriptors_of_the_supervisor_are_closed",

@@ -27,6 +27,13 @@ async def test_memory_over_the_limit_is_told_as_such_and_the_supervisor_lives(sa
     assert await works(sandbox)
 
 
+async def test_memory_over_the_limit_is_told_as_such_also_where_the_whole_sandbox_ends(own: Sandbox) -> None:
+    """Case 2: as under gVisor."""
+    _, end = await run(own, "a = b'x' * (400 << 20)\na = [bytearray(a) for _ in range(9)]")
+
+    assert (end.status, end.exit_code, end.variables_kept) == ("oom", 137, False)
+
+
 async def test_a_shell_command_over_the_limit_leaves_the_variables(sandbox: Sandbox) -> None:
     """Case 2."""
     await run(sandbox, "kept = 1")

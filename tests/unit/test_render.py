@@ -72,6 +72,18 @@ def test_losses_and_ends_are_told_in_words() -> None:
     assert texts == ["Timed out after 60.0 s.", "All variables of this thread are lost; its files are kept."]
 
 
+def test_a_lost_sandbox_does_not_claim_that_its_files_are_kept() -> None:
+    result = CellResult(status="oom", exit_code=137, output="", variables_kept=False, sandbox_lost=True)
+
+    replies = told(CellStarted(language="python", code="x"), CellDone(result=result), Ended(status="done"))
+
+    texts = [block.text for block in replies[0].blocks if isinstance(block, Notice)]
+    assert texts == [
+        "Out of memory.",
+        "The sandbox is gone, and with it what was not saved of the variables and files.",
+    ]
+
+
 def test_stop_is_told_once() -> None:
     stopped = CellResult(status="interrupted", exit_code=130, output="", duration_ms=1500)
 
