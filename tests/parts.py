@@ -17,54 +17,56 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.database import migrated
 from tests.doubles.template import template
 
-ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).parent
 NO_SERVICE = "not docker and not browser and not postgres"
 REWRITTEN = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # of plugins, by what is shared
-SHARED = ("bot.app", "bot.durable", "bot.agent.autogen", "adapters.discord", "adapters.slack", "alembic.command")
-MORE = {
-    "core": ("hypothesis", "moto.server", "tests.doubles.scripted_box", "tests.doubles.tls_site"),
-    "platforms": ("simcord", *(f"tests.doubles.{name}" for name in ("discord_bot", "slack_bot", "slack_people"))),
-}
-GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+LIBRARY = ("sandbox.service", "tests.doubles.scripted_box")
+BOT = (
+    "bot.app", "bot.durable", "bot.agent.autogen", "adapters.discord", "adapters.slack", "alembic.command", "hypothesis",
+)  # fmt: skip
+BLOBS = ("moto.server", "sandbox.snapshot")
+PLATFORMS = (*BOT, "simcord", *(f"tests.doubles.{name}" for name in ("discord_bot", "slack_bot", "slack_people")))
+GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
     "platforms": (
-        ("tests/integration/test_discord*.py", ("gaps",)),
-        ("tests/integration/test_discord*.py", ("recovery", "traps")),
-        ("tests/integration/test_discord*.py", ("faults", "setup")),
-        ("tests/integration/test_discord*.py", ()),
-        ("tests/integration/test_slack*.py", ("faults", "rights")),
-        ("tests/integration/test_slack*.py", ()),
+        (PLATFORMS, "integration/test_discord*.py", ("gaps",)),
+        (PLATFORMS, "integration/test_discord*.py", ("recovery", "traps")),
+        (PLATFORMS, "integration/test_discord*.py", ("faults", "setup")),
+        (PLATFORMS, "integration/test_discord*.py", ()),
+        (PLATFORMS, "integration/test_slack*.py", ("faults", "rights")),
+        (PLATFORMS, "integration/test_slack*.py", ()),
     ),
     "core": (
-        ("tests/contracts/*.py", ("sandbox", "network", "output", "start")),
-        ("tests/contracts/*.py", ()),
-        ("tests/integration/*.py", ("models", "steering", "vision")),
-        ("tests/integration/*.py", ("turns", "intake", "resume", "races")),
-        ("tests/integration/*.py", ("faults", "service")),
-        ("tests/integration/*.py", ()),
-        ("tests/unit/*.py", ()),
+        (LIBRARY, "integration/*.py", ("test_faults",)),
+        (LIBRARY, "integration/*.py", ("service", "handover", "races")),
+        (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start")),
+        (LIBRARY, "integration/*.py", ("life", "forgetting")),
+        (LIBRARY, "integration/*.py", ("guard", "streams", "command")),
+        (BLOBS, "contracts/*.py", ("blobs", "snapshot")),
+        (BOT, "contracts/*.py", ()),
+        (BOT, "integration/*.py", ("models", "steering", "vision")),
+        (BOT, "integration/*.py", ("turns", "intake", "resume")),
+        (BOT, "integration/*.py", ()),
+        (BOT, "unit/*.py", ()),
     ),
 }
-"""Each takes what those before it left, in this order: a pattern, and of what it finds only names that end so, if any
-are given."""
+"""What is imported before each begins; and its modules, of those that the ones before it left: a pattern, and of what it
+finds only names that end so, if any are given."""
 
 
-def parts(which: str) -> list[list[str]]:
-    """The modules of each process; one that no group names is in one by its folder."""
+def parts(which: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Imports and modules of each process; a module that no group names is in one by its folder."""
     taken: set[Path] = set()
-    found: dict[str, list[list[str]]] = {}
+    found = []
     for name, groups in GROUPS.items():
-        found[name] = []
-        for pattern, ends in groups:
-            modules = [
-                path for path in sorted(ROOT.glob(pattern)) if path.name.startswith("test_") and path not in taken
-            ]
-            modules = [path for path in modules if not ends or path.stem.endswith(ends)]
+        for needed, pattern, ends in groups:
+            modules = [path for path in sorted(TESTS.glob(pattern)) if path.stem.startswith("test_")]
+            modules = [path for path in modules if path not in taken and (not ends or path.stem.endswith(ends))]
             taken.update(modules)
-            found[name].append([str(path) for path in modules])
-    return found[which]
+            if name == which:
+                found.append((needed, [str(path) for path in modules]))
+    return found
 
 
 def begin(modules: list[str]) -> int:
@@ -77,15 +79,25 @@ def begin(modules: list[str]) -> int:
     os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
 
 
+def _migrate() -> None:
+    """An empty database, once."""
+    from tests.doubles.database import migrated  # not before those have begun that need no bot
+
+    asyncio.run(migrated())
+
+
 def main(which: str = "core") -> int:
     """How the worst of them ended."""
+    running = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what others import; the tests themselves fail at a warning
-        for name in (*SHARED, *MORE[which]):
-            importlib.import_module(name)
-        asyncio.run(migrated())
-    template()
-    running = [begin(modules) for modules in parts(which)]
+        template()
+        for needed, modules in parts(which):
+            for name in needed:
+                importlib.import_module(name)
+            if needed not in (LIBRARY, BLOBS):
+                _migrate()
+            running.append(begin(modules))
     return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in running)
 
 

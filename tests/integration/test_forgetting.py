@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sandbox import Limits, Output
+from sandbox import Limits, Outcome, Output
 from sandbox.admission import AdmissionSettings
 from sandbox.blobs import Blobs
 from sandbox.errors import SandboxGone
@@ -121,6 +121,24 @@ class MeteredEngine(ProcessEngine):
         if container_id == next(iter(self._supervisors)):
             raise SandboxGone
         return 700 * MIB, 1.0
+
+    async def ran_out_of_memory(self, container_id: str) -> bool:
+        return True
+
+
+async def test_a_container_that_ended_for_want_of_memory_is_told_so() -> None:
+    world = World(MeteredEngine())
+    ends = []
+    async with world.service() as service, service.lease("a") as lease:
+        sandbox = await lease.sandbox()
+        async for event in lease.run("print('go', flush=True)\nimport time; time.sleep(60)"):
+            if isinstance(event, Output):
+                await world.engine.remove(sandbox.container_id)
+            ends.append(event)
+    await world.engine.aclose()
+
+    assert isinstance(ends[-1], Outcome)
+    assert (ends[-1].status, ends[-1].exit_code, ends[-1].sandbox_lost) == ("oom", 137, True)
 
 
 async def test_containers_of_an_earlier_process_count_with_what_they_use() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,12 +21,25 @@ ADMIN = Person(id="boss", name="Root", is_admin=True)
 OTHER = Person(id="o", name="Olga")
 
 
-async def test_a_message_during_a_run_joins_it_and_is_shown_as_queued_first(bot: Bot, model: ModelServer) -> None:
-    model.script[:] = [python("import time; time.sleep(0.4); print('first')"), "Both done."]
+def waits(go: Path, then: str) -> str:
+    """A cell that ends once the test has said so."""
+    return python(f"import os, time  # waits\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n{then}")
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Path:
+    return tmp_path / "go"
+
+
+async def test_a_message_during_a_run_joins_it_and_is_shown_as_queued_first(
+    bot: Bot, model: ModelServer, go: Path
+) -> None:
+    model.script[:] = [waits(go, "print('first')"), "Both done."]
 
     await bot.say("a")
-    await bot.platform.shows("time.sleep")
+    await bot.platform.shows("# waits")
     await bot.say("and make it blue")
+    go.touch()
     await bot.platform.ended("2")
 
     assert bot.platform.signs["2"] == ["queued", "working", "done"]
@@ -33,12 +47,13 @@ async def test_a_message_during_a_run_joins_it_and_is_shown_as_queued_first(bot:
     assert len(model.requests) == 2
 
 
-async def test_a_message_that_joined_is_in_the_memory_of_the_thread(bot: Bot, model: ModelServer) -> None:
-    model.script[:] = [python("import time; time.sleep(0.4); print('first')"), "Both done.", "Third."]
+async def test_a_message_that_joined_is_in_the_memory_of_the_thread(bot: Bot, model: ModelServer, go: Path) -> None:
+    model.script[:] = [waits(go, "print('first')"), "Both done.", "Third."]
 
     await bot.say("a")
-    await bot.platform.shows("time.sleep")
+    await bot.platform.shows("# waits")
     await bot.say("and make it blue")
+    go.touch()
     await bot.platform.ended("2")
     await bot.ask("what did I ask")
 
@@ -147,13 +162,14 @@ async def test_a_deleted_message_is_withdrawn_or_its_run_stopped(bot: Bot, model
     assert len(model.requests) == 1
 
 
-async def test_a_stop_that_was_said_before_the_request_stops_nothing(bot: Bot, model: ModelServer) -> None:
+async def test_a_stop_that_was_said_before_the_request_stops_nothing(bot: Bot, model: ModelServer, go: Path) -> None:
     early = bot.message("stop")
-    model.script[:] = [python("import time; time.sleep(0.3); print('ran')"), "Done."]
+    model.script[:] = [waits(go, "print('ran')"), "Done."]
     await bot.say("a")
-    await bot.platform.shows("time.sleep")
+    await bot.platform.shows("# waits")
 
     receipt = await bot.intake.take(early, bot.platform)
+    go.touch()
     await bot.platform.shows("ran")
 
     assert receipt.answer == "Nothing is running here."
@@ -211,13 +227,14 @@ async def test_daily_turns_are_counted_and_usage_says_what_they_took(bot: Bot, m
     assert "today: 1 requests, 110 tokens" in told.answer
 
 
-async def test_trying_again_knows_what_was_said_and_what_had_joined(bot: Bot, model: ModelServer) -> None:
-    model.script[:] = [python("import time; time.sleep(0.4); print('a')"), *[Fault(status=500)] * 3]
+async def test_trying_again_knows_what_was_said_and_what_had_joined(bot: Bot, model: ModelServer, go: Path) -> None:
+    model.script[:] = [waits(go, "print('a')"), *[Fault(status=500)] * 3]
     bot.platform.said = [Quoted(speaker="Olga", text="the number is 7")]
     sent = replace(bot.message("what number?"), in_thread=True)
     receipt = await bot.intake.take(sent, bot.platform)
-    await bot.platform.shows("time.sleep")
+    await bot.platform.shows("# waits")
     await bot.say("and twice that?")
+    go.touch()
     assert await bot.platform.ended("2") == "failed"
     assert receipt.turn is not None
 
