@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import NO_KEY
+from bot.errors import ConfigurationError
 from bot.findings import engine_findings
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings
@@ -105,7 +105,6 @@ async def check_database(settings: Settings) -> list[Finding]:
         return [Finding(level="ok", what="The database will be made at the first start")]
     try:
         await (await Database.open(settings.database)).aclose()
-    except (SQLAlchemyError, OSError) as error:
-        what = f"The database cannot be opened ({type(error).__name__})"
-        return [Finding(level="error", what=what, mend="Check THREADBOX_DATABASE_URL.")]
+    except ConfigurationError as error:
+        return [Finding(level="error", what=str(error), mend="Start it, or correct its address.")]
     return [Finding(level="ok", what="The database opens")]

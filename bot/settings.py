@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot.database_url import with_driver
 from bot.errors import ConfigurationError
 from sandbox.image_build import BUILD_ARGUMENTS, CA_VARIABLES, DEFAULT_BASE
 
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
+    @field_validator("database_url")
+    @classmethod
+    def _with_our_driver(cls, url: str | None) -> str | None:
+        return url and with_driver(url)
+
     @property
     def has_model(self) -> bool:
         """Whether a model can be asked; without one code blocks run as they are."""
@@ -149,6 +155,13 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{self.folder / 'threadbox.sqlite'}"
 
 
+def _shown(name: str, value: str) -> str:
+    """A wrong value, where nothing secret can be in it."""
+    field = Settings.model_fields.get(name)
+    is_secret = "://" in value or (field is not None and "Secret" in str(field.annotation))
+    return "" if is_secret else f" (it is {value[:60]!r})"
+
+
 def load() -> Settings:
     """The settings, checked. Raises ConfigurationError with one line for each mistake."""
     try:
@@ -158,7 +171,7 @@ def load() -> Settings:
         for mistake in error.errors():
             name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
             variable = name if name.isupper() else f"THREADBOX_{name.upper()}"
-            lines.append(f"{variable}: {mistake['msg']} (it is {str(mistake.get('input'))[:60]!r})")
+            lines.append(f"{variable}: {mistake['msg'].removeprefix('Value error, ')}{_shown(name, str(mistake.get('input')))}")
         raise ConfigurationError("\n".join(lines)) from error
 
 

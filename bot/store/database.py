@@ -10,8 +10,10 @@ from typing import Any
 
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from bot.errors import ConfigurationError
 from bot.store.sqlite import connector
 
 HEAD = "0004"  # the newest revision in migrations/versions; a test holds the two together
@@ -30,14 +32,24 @@ class Database:
 
     @classmethod
     async def open(cls, url: str) -> Database:
-        """Connect and migrate. Raises SQLAlchemy's errors."""
+        """Connect and migrate. Raises ConfigurationError."""
         options: dict[str, Any] = {"pool_pre_ping": True}
         if (parsed := make_url(url)).get_backend_name() == "sqlite":
             # every use is a transaction that ended: no rollback when a connection comes back
             options = {"async_creator": connector(parsed.database or ""), "pool_reset_on_return": None}
         engine = create_async_engine(url, **options)
-        async with engine.begin() as connection:
-            await connection.run_sync(_migrate)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_migrate)
+        except (SQLAlchemyError, OSError) as error:
+            await engine.dispose()
+            reason = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+            raise ConfigurationError(
+                f"The database cannot be opened ({reason}); THREADBOX_DATABASE_URL says where it is."
+            ) from error
+        except BaseException:
+            await engine.dispose()
+            raise
         return cls(engine)
 
     @asynccontextmanager
@@ -69,6 +81,8 @@ def _migrate(connection: Connection) -> None:
         version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if version == HEAD:
             return
+        if str(version) > HEAD:
+            raise ConfigurationError(f"A newer Threadbox has changed the database (to {version}); use that version.")
     # imported only when there is something to do: it costs half a second of start
     from alembic import command
     from alembic.config import Config

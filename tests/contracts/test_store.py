@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 import bot.store
 from bot.artifacts import BlobArtifacts
+from bot.errors import ConfigurationError
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
 from bot.secrets import Redactor
 from bot.store import Database, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
@@ -67,6 +68,34 @@ async def test_closing_waits_for_what_is_being_written_and_takes_nothing_more(da
             async with database.begin():
                 pass
     await closing
+
+
+async def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "other.sqlite").write_text("this is no database " * 100)
+
+    for url, told in (
+        (f"sqlite+aiosqlite:///{tmp_path}/none/a.sqlite", "unable to open database file"),
+        (f"sqlite+aiosqlite:///{tmp_path}/other.sqlite", "file is not a database"),
+        ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/db", "Connect call failed"),
+    ):
+        with pytest.raises(ConfigurationError, match=told) as caught:
+            await Database.open(url)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.postgres
+async def test_a_role_that_postgresql_does_not_know_is_named(new_postgres_url: Callable[[], str]) -> None:
+    with pytest.raises(ConfigurationError, match='role "nobody" does not exist'):
+        await Database.open(new_postgres_url().replace("threadbox@", "nobody@"))
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        url = connection.engine.url.render_as_string(hide_password=False)
+
+    with pytest.raises(ConfigurationError, match="newer Threadbox"):
+        await Database.open(url)
 
 
 async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> None:

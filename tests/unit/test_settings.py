@@ -41,6 +41,42 @@ def test_every_mistake_is_one_line_with_the_variables_name(monkeypatch: pytest.M
     assert any(line.startswith("THREADBOX_CPUS:") and "'none'" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p@h/db", "postgresql+asyncpg://u:p@h/db"),
+        ("postgresql://u:p@h:5/db?sslmode=require", "postgresql+asyncpg://u:p@h:5/db?ssl=require"),
+        ("postgresql+asyncpg://u@/db?host=/run/pg", "postgresql+asyncpg://u@/db?host=/run/pg"),
+        ("sqlite:////data/a b.sqlite", "sqlite+aiosqlite:////data/a b.sqlite"),
+    ],
+)
+def test_a_database_is_addressed_as_its_makers_write_it(monkeypatch: pytest.MonkeyPatch, given: str, used: str) -> None:
+    monkeypatch.setenv("THREADBOX_DATABASE_URL", given)
+
+    assert load().database == used
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("mysql://u:hunter2@h/db", "must begin with postgresql:// or sqlite:///"),
+        ("nonsense", "must begin with"),
+        ("postgresql://u:hunter2@h/db?channel_binding=require", "channel_binding after the question mark"),
+        ("sqlite:///a.sqlite?timeout=3", "timeout after the question mark"),
+    ],
+)
+def test_another_address_of_a_database_is_refused_and_its_password_not_shown(
+    monkeypatch: pytest.MonkeyPatch, given: str, told: str
+) -> None:
+    monkeypatch.setenv("THREADBOX_DATABASE_URL", given)
+
+    with pytest.raises(ConfigurationError, match="THREADBOX_DATABASE_URL: ") as caught:
+        load()
+
+    assert told in str(caught.value).replace("\\", "")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_every_setting_is_in_the_example_file() -> None:
     from bot.settings import Settings
 
