@@ -171,7 +171,9 @@ def load() -> Settings:
         for mistake in error.errors():
             name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
             variable = name if name.isupper() else f"THREADBOX_{name.upper()}"
-            lines.append(f"{variable}: {mistake['msg'].removeprefix('Value error, ')}{_shown(name, str(mistake.get('input')))}")
+            lines.append(
+                f"{variable}: {mistake['msg'].removeprefix('Value error, ')}{_shown(name, str(mistake.get('input')))}"
+            )
         raise ConfigurationError("\n".join(lines)) from error
 
 
