@@ -70,6 +70,30 @@ async def test_closing_waits_for_what_is_being_written_and_takes_nothing_more(da
     await closing
 
 
+async def test_a_transaction_that_is_cancelled_anywhere_leaves_all_of_it_or_nothing(database: Database) -> None:
+    async def pair(number: int) -> None:
+        async with database.begin() as connection:
+            for word in ("first", "second"):
+                await connection.execute(text("INSERT INTO pairs VALUES (:n, :w)"), {"n": number, "w": word})
+
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE pairs (number INTEGER, word TEXT)"))
+    for number in range(150):
+        cut = asyncio.ensure_future(pair(number))
+        for _ in range(number % 15):
+            await asyncio.sleep(0)
+        if number % 2:
+            await asyncio.sleep(number / 100_000)
+        cut.cancel()
+        await asyncio.gather(cut, return_exceptions=True)
+        await pair(1000 + number)
+
+    async with database.begin() as connection:
+        halves = await connection.execute(text("SELECT number FROM pairs GROUP BY number HAVING count(*) <> 2"))
+        whole = await connection.execute(text("SELECT count(*) FROM pairs WHERE number >= 1000"))
+        assert (halves.all(), whole.scalar()) == ([], 300)
+
+
 async def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "other.sqlite").write_text("this is no database " * 100)
 
