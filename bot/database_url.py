@@ -6,21 +6,29 @@ from urllib.parse import parse_qsl, urlencode
 
 POSTGRES, SQLITE = "postgresql+asyncpg", "sqlite+aiosqlite"
 DRIVERS = {"postgres": POSTGRES, "postgresql": POSTGRES, POSTGRES: POSTGRES, "sqlite": SQLITE, SQLITE: SQLITE}
-_PARAMETERS = {POSTGRES: {"host": "host", "port": "port", "ssl": "ssl", "sslmode": "ssl"}, SQLITE: {}}
-"""What may follow a question mark, and how the driver calls it: hosts of databases hand out libpq's `sslmode`."""
 
 
 def with_driver(url: str) -> str:
-    """The address with the driver that is used. Raises ValueError, which quotes nothing of the password."""
-    scheme, _, rest = url.partition("://")
-    driver = DRIVERS.get(scheme)
+    """The address with the driver that is used. Raises ValueError, which quotes nothing of it: a password is in it.
+
+    Those who host databases hand out libpq's `sslmode`, which the driver calls `ssl`.
+    """
+    from sqlalchemy.engine import make_url  # which every command would else wait for
+    from sqlalchemy.exc import ArgumentError
+
+    scheme, _, rest = url.strip().partition("://")
+    driver = DRIVERS.get(scheme.lower())
     if driver is None or not rest:
         raise ValueError("it must begin with postgresql:// or sqlite:///")
-    place, _, query = rest.partition("?")
-    known = _PARAMETERS[driver]
-    parameters = parse_qsl(query)
-    unknown = sorted({name for name, _ in parameters} - set(known))
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)} after the question mark is not supported")
-    renamed = urlencode([(known[name], value) for name, value in parameters], safe="/")
-    return f"{driver}://{place}" + (f"?{renamed}" if renamed else "")
+    person, at, place = rest.rpartition("@")
+    place, mark, query = place.partition("?")
+    if mark and driver == SQLITE:
+        raise ValueError("a file takes no parameters after a question mark")
+    if mark:
+        query = urlencode([("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(query)], safe="/")
+    address = f"{driver}://{person}{at}{place}{mark}{query}"
+    try:
+        make_url(address)
+    except (ArgumentError, ValueError):
+        raise ValueError("it is no address; a password's special characters are written as in %40") from None
+    return address

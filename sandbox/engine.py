@@ -22,7 +22,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from sandbox.contract import LABEL, LABEL_ID, LABEL_INSTANCE, Container
 from sandbox.errors import EngineUnavailable, ImageMissing, SandboxError, SandboxGone
 from sandbox.limits import ENGINE_SECONDS, ENGINE_THREADS, Limits
-from sandbox.spec import container_spec
+from sandbox.spec import container_spec, is_gvisor
 from sandbox.wire import DockerWire
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class DockerEngine:
         Asked of gVisor's containers only, which end as a whole: elsewhere the supervisor outlives it and tells it
         itself, and the engine's mark of an earlier time would be taken for the reason of a later end.
         """
-        return self._runtime is not None and await self._call(_ran_out_of_memory, container_id)
+        return is_gvisor(self._runtime) and await self._call(_ran_out_of_memory, container_id)
 
     async def version(self) -> dict[str, Any]:
         """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""

@@ -59,7 +59,12 @@ def tasks_of_a_process(runtime: str) -> int:
 
     gVisor keeps its own beside those that it runs, and one too many ends the sandbox: a few shell commands did so.
     """
-    return GVISOR_TASKS if any(name in runtime for name in GVISOR) else 1
+    return GVISOR_TASKS if is_gvisor(runtime) else 1
+
+
+def is_gvisor(runtime: str) -> bool:
+    """By what the engine calls it; an empty name is the engine's own."""
+    return any(name in runtime for name in GVISOR)
 
 
 def _host_config(limits: Limits, tasks: int) -> dict[str, Any]:

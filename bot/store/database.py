@@ -35,13 +35,13 @@ class Database:
         """Connect and migrate. Raises ConfigurationError."""
         options: dict[str, Any] = {"pool_pre_ping": True}
         if (parsed := make_url(url)).get_backend_name() == "sqlite":
-            # every use is a transaction that ended: no rollback when a connection comes back
+            # every use is a transaction that ended, or a connection that is closed: none comes back to be rolled back
             options = {"async_creator": connector(parsed.database or ""), "pool_reset_on_return": None}
         engine = create_async_engine(url, **options)
         try:
             async with engine.begin() as connection:
                 await connection.run_sync(_migrate)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, TypeError) as error:  # the last: of a parameter that the driver does not know
             await engine.dispose()
             reason = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
             raise ConfigurationError(
@@ -68,12 +68,13 @@ class Database:
 
     async def aclose(self) -> None:
         """Close every connection, after the transactions that run: a connection in use would be left open."""
-        if self._closed is None:
-            self._closed = asyncio.Event()
+        self._closed = self._closed or asyncio.Event()
+        try:
             if self._running:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closed.wait(), CLOSE_SECONDS)
-        await self._engine.dispose()
+        finally:
+            await self._engine.dispose()
 
 
 def _migrate(connection: Connection) -> None:

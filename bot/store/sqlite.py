@@ -7,6 +7,8 @@ bounded by the queries, which SQLAlchemy reads whole in any case.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -45,6 +47,23 @@ def _open(path: str) -> sqlite3.Connection:
 class _Connection(aiosqlite.Connection):
     def cursor(self) -> _Cursor:  # type: ignore[override]  # SQLAlchemy enters it, and so it may be one already
         return _Cursor(self, self._conn.cursor())
+
+    async def close(self) -> None:
+        """Roll back first.
+
+        After a cancelled statement its cursor lives on with the traceback, and SQLite would keep the connection, with
+        its write lock, until that is collected.
+        """
+        if self._connection is not None:
+            with contextlib.suppress(ValueError, sqlite3.Error):
+                await self._execute(self._connection.rollback)  # type: ignore[no-untyped-call]
+        await super().close()
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """As above, by who may not wait."""
+        if self._connection is not None:
+            self._tx.put_nowait((None, self._connection.rollback))
+        return super().stop()
 
 
 class _Cursor(aiosqlite.Cursor):

@@ -71,10 +71,11 @@ class Control:
     def give_back(self) -> None:
         """Let go of a cell's pipes: where nobody else holds them, the supervisor sees their end with the cell's."""
         for fd in self._reserved:
-            with contextlib.suppress(OSError):  # the cell closed what was not its own
+            with contextlib.suppress(Exception):  # the cell closed what was not its own
                 os.close(fd)
         self._reserved.clear()
-        with contextlib.suppress(OSError):  # no descriptor is left: they stay until the next cell's take their place
+        # no descriptor is left, or a hook of the cell's refuses: they stay until the next cell's take their place
+        with contextlib.suppress(Exception):
             null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             for target in (1, 2):
                 os.dup2(null, target)

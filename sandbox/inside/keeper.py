@@ -14,6 +14,7 @@ from .process import Kernel, kill_group, kill_others
 
 MAX_TRIES = 3  # starts in a row that may fail before a cell is told
 TRY_AGAIN_SECONDS = 0.2  # when no process could be had
+FD_SETSIZE = 1024  # descriptors from here on are too high for select()
 LINGER_SECONDS = 0.001  # by select(), which wakes at once; epoll counts whole milliseconds
 
 
@@ -99,7 +100,9 @@ class Keeper:
         Most cells print and end at once: their output and their end then travel together, and wake the engine, its
         shim and the host once and not twice.
         """
-        if self._kernel is not None and select.select([self._kernel], [], [], LINGER_SECONDS)[0]:
+        if self._kernel is None or self._kernel.fileno() >= FD_SETSIZE:
+            return
+        if select.select([self._kernel], [], [], LINGER_SECONDS)[0]:
             self._read()
 
     def ask(self, kind: Kind, stream: int, payload: bytes) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -94,6 +97,44 @@ async def test_a_transaction_that_is_cancelled_anywhere_leaves_all_of_it_or_noth
         assert (halves.all(), whole.scalar()) == ([], 300)
 
 
+async def test_a_cancelled_transaction_locks_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "locked.sqlite"
+    database = await new_database(path)
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE pairs (number INTEGER, word TEXT)"))
+    kept: list[BaseException | None] = []
+
+    async def fill(number: int) -> None:
+        async with database.begin() as connection:
+            await connection.execute(text("INSERT INTO pairs VALUES (:n, 'x')"), {"n": number})
+            many = [{"n": number, "w": "y" * 100} for _ in range(2000)]
+            await connection.execute(text("INSERT INTO pairs VALUES (:n, :w)"), many)
+
+    gc.disable()
+    try:
+        for number in range(20):
+            cut = asyncio.ensure_future(fill(number))
+            await asyncio.sleep(0.0005 * (number % 10 + 1))
+            cut.cancel()
+            kept += await asyncio.gather(cut, return_exceptions=True)
+            await _may_write(path)
+    finally:
+        gc.enable()
+        await database.aclose()
+    assert any(isinstance(error, asyncio.CancelledError) for error in kept)
+
+
+async def _may_write(path: Path) -> None:
+    """Another connection can, within a second."""
+
+    def write() -> None:
+        with contextlib.closing(sqlite3.connect(path, timeout=1)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.rollback()
+
+    await asyncio.to_thread(write)
+
+
 async def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "other.sqlite").write_text("this is no database " * 100)
 
@@ -101,6 +142,7 @@ async def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path: Path)
         (f"sqlite+aiosqlite:///{tmp_path}/none/a.sqlite", "unable to open database file"),
         (f"sqlite+aiosqlite:///{tmp_path}/other.sqlite", "file is not a database"),
         ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/db", "Connect call failed"),
+        ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/db?channel_binding=require", "channel_binding"),
     ):
         with pytest.raises(ConfigurationError, match=told) as caught:
             await Database.open(url)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from sandbox import Sandbox
+from sandbox import Outcome, Output, Sandbox
 from tests.hostile.runs import run, works
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -32,6 +34,19 @@ async def test_memory_over_the_limit_is_told_as_such_also_where_the_whole_sandbo
     _, end = await run(own, "a = b'x' * (400 << 20)\na = [bytearray(a) for _ in range(9)]")
 
     assert (end.status, end.exit_code, end.variables_kept) == ("oom", 137, False)
+
+
+async def test_a_sandbox_that_goes_later_is_not_told_to_have_run_out_of_memory(own: Sandbox) -> None:
+    """Case 2: the engine keeps its mark of the first time."""
+    await run(own, "a = b'x' * (400 << 20)")
+    events = []
+    async for event in own.run("print('go', flush=True)\nimport time; time.sleep(60)"):
+        if isinstance(event, Output):
+            subprocess.run(["docker", "kill", own.container_id], check=True, capture_output=True)
+        events.append(event)
+
+    assert isinstance(events[-1], Outcome)
+    assert events[-1].status == "lost"
 
 
 async def test_a_shell_command_over_the_limit_leaves_the_variables(sandbox: Sandbox) -> None:

@@ -47,6 +47,7 @@ def test_every_mistake_is_one_line_with_the_variables_name(monkeypatch: pytest.M
         ("postgres://u:p@h/db", "postgresql+asyncpg://u:p@h/db"),
         ("postgresql://u:p@h:5/db?sslmode=require", "postgresql+asyncpg://u:p@h:5/db?ssl=require"),
         ("postgresql+asyncpg://u@/db?host=/run/pg", "postgresql+asyncpg://u@/db?host=/run/pg"),
+        ("postgresql://u:p?w@h/db?statement_cache_size=0", "postgresql+asyncpg://u:p?w@h/db?statement_cache_size=0"),
         ("sqlite:////data/a b.sqlite", "sqlite+aiosqlite:////data/a b.sqlite"),
     ],
 )
@@ -61,8 +62,10 @@ def test_a_database_is_addressed_as_its_makers_write_it(monkeypatch: pytest.Monk
     [
         ("mysql://u:hunter2@h/db", "must begin with postgresql:// or sqlite:///"),
         ("nonsense", "must begin with"),
-        ("postgresql://u:hunter2@h/db?channel_binding=require", "channel_binding after the question mark"),
-        ("sqlite:///a.sqlite?timeout=3", "timeout after the question mark"),
+        ("user:hunter2@h/db", "must begin with"),
+        ("postgresql:/u:hunter2@h/db", "must begin with"),
+        ("postgresql://u@h:hunter2/db", "it is no address"),
+        ("sqlite:///a.sqlite?timeout=3", "takes no parameters"),
     ],
 )
 def test_another_address_of_a_database_is_refused_and_its_password_not_shown(
