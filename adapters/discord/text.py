@@ -17,6 +17,7 @@ _EMOJI = re.compile(r"<a?(:\w{1,32}:)\d{1,20}>")
 
 _TICKS = re.compile(r"`{3,}")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[ \t]*$")
+_IN_A_LINE = re.compile(r"(?<!`)```([^`\n]+)```(?!`)")
 _RULE = re.compile(r"^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _DEEP_HEADING = re.compile(r"^ {0,3}#{4,6}[ \t]+(.*?)[ \t#]*$")
 _DELIMITERS = re.compile(r"^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
@@ -67,7 +68,9 @@ def _text(lines: list[str]) -> list[str]:
             at = end
             continue
         if not _RULE.match(lines[at]):
-            found.append(honest_links(_DEEP_HEADING.sub(r"**\1**", lines[at])))
+            # three backticks in a line would begin a fence that goes on to the next three, wherever those are
+            line = without_fences(_IN_A_LINE.sub(r"`\1`", lines[at]))
+            found.append(honest_links(_DEEP_HEADING.sub(r"**\1**", line)))
         at += 1
     return found
 

@@ -70,8 +70,7 @@ class Cells:
 
     def outcome(self, request_id: str) -> dict[str, Any]:
         """What became of a request of this boot, for a host that lost the answer."""
-        status = "running" if self.running == request_id else "unknown"
-        return self._outcomes.get(request_id, {"status": status})
+        return self._outcomes.get(request_id, {"status": "running" if self.running == request_id else "unknown"})
 
     def open(self, stream: int, request: dict[str, Any]) -> None:
         """Begin a run; its code follows as DATA. A request that was run before gets its outcome again."""
@@ -176,8 +175,7 @@ class Cells:
             self._finish(kernel_result(parse_json(frame.payload)))
 
     def _output_ready(self) -> None:
-        count = self._read_output()
-        if 0 < count < FLOOD_BYTES and self._run is not None and self._run.language == "python":
+        if 0 < self._read_output() < FLOOD_BYTES and self._run is not None and self._run.language == "python":
             self.keeper.linger()
 
     def _read_output(self) -> int:

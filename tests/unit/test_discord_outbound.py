@@ -38,6 +38,7 @@ replies = st.builds(
 
 
 @given(replies)
+@example(Reply(turn_id="0123456789abcdef-00000001", part=0, blocks=(Text(markdown="``:```:`"),), final=False))
 def test_every_reply_keeps_within_discords_limits(reply: Reply) -> None:
     post = outbound.post(reply)
 
