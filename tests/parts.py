@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (LIBRARY, "integration/*.py", ("life", "forgetting")),
         (LIBRARY, "integration/*.py", ("guard", "streams", "command")),
         (BLOBS, "contracts/*.py", ("blobs", "snapshot")),
+        (BOT, "contracts/*.py", ("platform", "queue")),
         (BOT, "contracts/*.py", ()),
         (BOT, "integration/*.py", ("models", "steering", "vision")),
         (BOT, "integration/*.py", ("turns", "intake", "resume")),
