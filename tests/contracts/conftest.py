@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
@@ -12,6 +14,9 @@ from sandbox import Engine, Limits, Sandbox
 from sandbox.engine import DockerEngine
 from tests.contracts.runs import run
 from tests.doubles.process_engine import ProcessEngine, execute, fork
+
+if TYPE_CHECKING:
+    from bot.store import Database
 
 CONTAINERS = [pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "gvisor")]
 
@@ -56,3 +61,17 @@ async def sandbox(engine: Engine, shared: list[Sandbox]) -> AsyncIterator[Sandbo
         await run(shared[0], "rm -rf -- *", "bash")
     else:
         await shared.pop().remove()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """The store's, empty; imported only here, since most contracts are the library's."""
+    from bot.store import Database
+    from tests.doubles.database import new_database
+
+    if request.param == "postgres":
+        database = await Database.open(request.getfixturevalue("new_postgres_url")())
+    else:
+        database = await new_database(tmp_path / "store.sqlite")
+    yield database
+    await database.aclose()

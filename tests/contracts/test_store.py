@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import sqlite3
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import text
 
-import bot.store
 from bot.artifacts import BlobArtifacts
-from bot.errors import ConfigurationError
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
 from bot.secrets import Redactor
 from bot.store import Database, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
-from bot.store.database import HEAD
-from tests.doubles.database import new_database
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "postgres":
-        database = await Database.open(request.getfixturevalue("new_postgres_url")())
-    else:
-        database = await new_database(tmp_path / "store.sqlite")
-    yield database
-    await database.aclose()
 
 
 @pytest.fixture
@@ -59,117 +38,6 @@ def message(number: int, thread: str = "t", text: str = "hello") -> IncomingMess
         for_us=True,
         attachments=(Attachment(name="a.csv", size=3, source="s"),),
     )
-
-
-async def test_closing_waits_for_what_is_being_written_and_takes_nothing_more(database: Database) -> None:
-    async with database.begin() as connection:
-        closing = asyncio.ensure_future(database.aclose())
-        await asyncio.sleep(0.01)
-        assert not closing.done()
-        assert (await connection.execute(text("SELECT 1"))).scalar() == 1
-        with pytest.raises(RuntimeError, match="closed"):
-            async with database.begin():
-                pass
-    await closing
-
-
-async def test_a_transaction_that_is_cancelled_anywhere_leaves_all_of_it_or_nothing(database: Database) -> None:
-    async def pair(number: int) -> None:
-        async with database.begin() as connection:
-            for word in ("first", "second"):
-                await connection.execute(text("INSERT INTO pairs VALUES (:n, :w)"), {"n": number, "w": word})
-
-    async with database.begin() as connection:
-        await connection.execute(text("CREATE TABLE pairs (number INTEGER, word TEXT)"))
-    for number in range(60):
-        cut = asyncio.ensure_future(pair(number))
-        for _ in range(number % 15):
-            await asyncio.sleep(0)
-        if number % 2:
-            await asyncio.sleep(number / 100_000)
-        cut.cancel()
-        await asyncio.gather(cut, return_exceptions=True)
-        await pair(1000 + number)
-
-    async with database.begin() as connection:
-        halves = await connection.execute(text("SELECT number FROM pairs GROUP BY number HAVING count(*) <> 2"))
-        whole = await connection.execute(text("SELECT count(*) FROM pairs WHERE number >= 1000"))
-        assert (halves.all(), whole.scalar()) == ([], 120)
-
-
-async def test_a_cancelled_transaction_locks_nobody_out(tmp_path: Path) -> None:
-    path = tmp_path / "locked.sqlite"
-    database = await new_database(path)
-    async with database.begin() as connection:
-        await connection.execute(text("CREATE TABLE pairs (number INTEGER, word TEXT)"))
-    kept: list[BaseException | None] = []
-
-    async def fill(number: int) -> None:
-        async with database.begin() as connection:
-            await connection.execute(text("INSERT INTO pairs VALUES (:n, 'x')"), {"n": number})
-            many = [{"n": number, "w": "y" * 100} for _ in range(2000)]
-            await connection.execute(text("INSERT INTO pairs VALUES (:n, :w)"), many)
-
-    gc.disable()
-    try:
-        for number in range(10):
-            cut = asyncio.ensure_future(fill(number))
-            await asyncio.sleep(0.0005 * (number % 10 + 1))
-            cut.cancel()
-            kept += await asyncio.gather(cut, return_exceptions=True)
-            await _may_write(path)
-    finally:
-        gc.enable()
-        await database.aclose()
-    assert any(isinstance(error, asyncio.CancelledError) for error in kept)
-
-
-async def _may_write(path: Path) -> None:
-    """Another connection can, within a second."""
-
-    def write() -> None:
-        with contextlib.closing(sqlite3.connect(path, timeout=1)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            other.rollback()
-
-    await asyncio.to_thread(write)
-
-
-async def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
-    (tmp_path / "other.sqlite").write_text("this is no database " * 100)
-
-    for url, told in (
-        (f"sqlite+aiosqlite:///{tmp_path}/none/a.sqlite", "unable to open database file"),
-        (f"sqlite+aiosqlite:///{tmp_path}/other.sqlite", "file is not a database"),
-        ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/db", "Connect call failed"),
-        ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/db?channel_binding=require", "channel_binding"),
-    ):
-        with pytest.raises(ConfigurationError, match=told) as caught:
-            await Database.open(url)
-        assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.postgres
-async def test_a_role_that_postgresql_does_not_know_is_named(new_postgres_url: Callable[[], str]) -> None:
-    with pytest.raises(ConfigurationError, match='role "nobody" does not exist'):
-        await Database.open(new_postgres_url().replace("threadbox@", "nobody@"))
-
-
-async def test_a_database_of_a_newer_version_is_left_alone(database: Database) -> None:
-    async with database.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        url = connection.engine.url.render_as_string(hide_password=False)
-
-    with pytest.raises(ConfigurationError, match="newer Threadbox"):
-        await Database.open(url)
-
-
-async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(bot.store.__file__).parent / "migrations"))
-
-    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
-    await (await Database.open(database._engine.url.render_as_string(hide_password=False))).aclose()
 
 
 async def test_a_message_is_claimed_once(inbox: SqlInbox) -> None:
