@@ -7,13 +7,14 @@ bounded by the queries, which SQLAlchemy reads whole in any case.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
+from threading import Thread
 from typing import Any
 
 import aiosqlite
+from aiosqlite.core import _STOP_RUNNING_SENTINEL, _connection_worker_thread
 
 BUSY_SECONDS = 10.0  # a writer waits so long for another one's lock
 _ROWS_AT_ONCE = 64  # aiosqlite's own default, for iterating; nothing here iterates
@@ -30,7 +31,8 @@ def connector(path: str) -> Callable[[], Awaitable[aiosqlite.Connection]]:
 
     def connect() -> Awaitable[aiosqlite.Connection]:
         connection = _Connection(lambda: _open(path), _ROWS_AT_ONCE)
-        connection._thread.daemon = True  # as SQLAlchemy does with those that it makes itself
+        # a daemon, as SQLAlchemy makes of the threads of its own connections
+        connection._thread = Thread(target=_serve, args=(connection._tx,), daemon=True)
         return connection
 
     return connect
@@ -42,6 +44,14 @@ def _open(path: str) -> sqlite3.Connection:
     for statement in _TUNING:
         connection.execute(statement).close()
     return connection
+
+
+def _serve(queue: Any) -> None:
+    """Run what is queued until the connection is stopped, even where who asked is gone with the event loop."""
+    while True:
+        with contextlib.suppress(RuntimeError):  # "Event loop is closed": there is nobody to answer
+            _connection_worker_thread(queue)
+            return
 
 
 class _Connection(aiosqlite.Connection):
@@ -59,11 +69,18 @@ class _Connection(aiosqlite.Connection):
                 await self._execute(self._connection.rollback)  # type: ignore[no-untyped-call]
         await super().close()
 
-    def stop(self) -> asyncio.Future[Any] | None:
-        """As above, by who may not wait."""
-        if self._connection is not None:
-            self._tx.put_nowait((None, self._connection.rollback))
-        return super().stop()
+    def stop(self) -> None:
+        """As above, for who may not wait. Nothing is answered: the event loop may close before."""
+        self._running = False
+        self._tx.put_nowait((None, self._shut))
+
+    def _shut(self) -> object:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.rollback()
+                connection.close()
+        return _STOP_RUNNING_SENTINEL
 
 
 class _Cursor(aiosqlite.Cursor):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import bot.store
 from bot.errors import ConfigurationError
 from bot.store import Database
 from bot.store.database import HEAD
+from bot.store.sqlite import connector
 from tests.doubles.database import new_database
 
 
@@ -107,6 +109,29 @@ async def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path: Path)
         with pytest.raises(ConfigurationError, match=told) as caught:
             await Database.open(url)
         assert "hunter2" not in str(caught.value)
+
+
+def test_a_loop_that_ends_before_its_connections_breaks_none_of_their_threads(tmp_path: Path) -> None:
+    async def open_and_fail() -> None:
+        with pytest.raises(ConfigurationError):
+            await Database.open(f"sqlite+aiosqlite:///{tmp_path}/none/a.sqlite")
+
+    async def leave_a_statement() -> None:
+        connection = await connector(str(tmp_path / "left.sqlite"))()
+        count = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT count(*) FROM n"
+        )
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.cursor().execute(count), 0.001)
+        connection.stop()
+
+    before = set(threading.enumerate())
+    for _ in range(10):
+        asyncio.run(open_and_fail())
+        asyncio.run(leave_a_statement())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()  # and pytest fails a test in which a thread has raised
 
 
 @pytest.mark.postgres
