@@ -111,10 +111,14 @@ class TurnCells:
 
     async def _resume(self, request_id: str) -> CellResult:
         """The outcome of a cell that an earlier process began: read on where its sandbox lives, never run again."""
+        before = self._lease.arrival
         try:
             return await self._read(request_id, self._lease.resume(request_id))
-        except (LookupError, SandboxError):
-            return _unknown()
+        except LookupError:
+            note = self._arrival_note(before, had_one=True)
+            return _unknown(sandbox_lost=self._lease.arrival is None, notes=(note,) if note else ())
+        except SandboxError as error:
+            return _unknown(sandbox_lost=isinstance(error, SandboxGone))
 
     async def _read(self, request_id: str, run: AsyncGenerator[RunEvent, None]) -> CellResult:
         before = self._lease.arrival
@@ -142,18 +146,13 @@ class TurnCells:
                 seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
         result = await self._result(request_id, seen, seen.outcome)
-        lost_before = self._tell_arrival(before)
-        return replace(result, variables_lost_before=result.variables_lost_before or lost_before)
+        note = self._arrival_note(before, had_one=self._count > 1)
+        return replace(result, notes=(note, *result.notes)) if note else result
 
-    def _tell_arrival(self, before: Arrival | None) -> bool:
-        """Whether the cell found another sandbox than the one before it had, which the thread is told."""
+    def _arrival_note(self, before: Arrival | None, *, had_one: bool) -> str:
+        """What is to be told when the cell found another sandbox than the one before it had."""
         now = self._lease.arrival
-        if now is None or now is before or now.kind == "live":
-            return False
-        words = arrival_words(now, had_one=self._count > 1)
-        if words:
-            self._emit(Said(text=words, level="warning"))
-        return bool(words)
+        return "" if now is None or now is before else arrival_words(now, had_one=had_one)
 
     async def _interrupt_on_stop(self) -> None:
         await self._stop.wait()
@@ -184,7 +183,7 @@ class TurnCells:
     async def _result(self, request_id: str, seen: _Seen, outcome: Outcome) -> CellResult:
         text = "".join(seen.text)
         output, cut = cut_middle(text, RECORDED_CHARS)
-        files, left_out = await self._files(outcome)
+        files, notes = await self._files(outcome)
         if len(text) > OUTPUT_CHARS:
             files.append(await self._whole_output(request_id, text, outcome))
         return CellResult(
@@ -197,7 +196,7 @@ class TurnCells:
             message=outcome.error_message,
             shown=tuple(seen.shown),
             files=tuple(files),
-            left_out=tuple(left_out),
+            notes=tuple(notes),
             variables_kept=outcome.variables_kept,
             variables_lost_before=outcome.variables_lost_before,
             sandbox_lost=outcome.sandbox_lost,
@@ -216,15 +215,15 @@ class TurnCells:
             return [], []
         sandbox = await self._lease.sandbox()
         kept: list[Artifact] = []
-        left_out: list[str] = []
+        notes: list[str] = []
         for file in outcome.files[: self._limits.files]:
             try:
                 data = await sandbox.get_file(file.path, limit_bytes=self._limits.file_bytes)
             except SandboxGone:
-                left_out.append("The sandbox ended before all files were brought back.")
+                notes.append("The sandbox ended before all files were brought back.")
                 break
             except FileRefused:
-                left_out.append(
+                notes.append(
                     f"{file_name(file.path)} ({size_words(file.size)}) stays in the sandbox: "
                     f"I bring back files up to {size_words(self._limits.file_bytes)}."
                 )
@@ -232,8 +231,8 @@ class TurnCells:
             mime = mimetypes.guess_type(file_name(file.path))[0] or "application/octet-stream"
             kept.append(await self._artifacts.save(self._turn_id, file_name(file.path), mime, data))
         if len(outcome.files) > self._limits.files:
-            left_out.append(f"{len(outcome.files) - self._limits.files} more files stay in the sandbox.")
-        return kept, left_out
+            notes.append(f"{len(outcome.files) - self._limits.files} more files stay in the sandbox.")
+        return kept, notes
 
 
 def _cut_words(cut: Cut) -> str:
@@ -247,12 +246,13 @@ def _waiting_words(event: Waiting) -> str:
     return f"All sandboxes are busy: {event.before} before this."
 
 
-def _unknown() -> CellResult:
+def _unknown(*, sandbox_lost: bool, notes: tuple[str, ...] = ()) -> CellResult:
     return CellResult(
         status="lost",
         exit_code=1,
         output="",
         message="I was restarted while this code ran. Its outcome is unknown, and it was not run again.",
-        variables_kept=False,
-        sandbox_lost=True,
+        notes=notes,
+        variables_kept=not sandbox_lost,
+        sandbox_lost=sandbox_lost,
     )

@@ -96,6 +96,6 @@ def cell_from_json(value: Json) -> CellResult:
             **value,
             "shown": tuple(Artifact(**item) for item in value["shown"]),
             "files": tuple(Artifact(**item) for item in value["files"]),
-            "left_out": tuple(value["left_out"]),
+            "notes": tuple(value["notes"]),
         }
     )

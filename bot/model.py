@@ -177,7 +177,8 @@ class CellResult:
     message: str = ""
     shown: tuple[Artifact, ...] = ()
     files: tuple[Artifact, ...] = ()
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Lines of ours, for the thread and the model: what is missing, and what came back."""
     variables_kept: bool = True
     variables_lost_before: bool = False
     sandbox_lost: bool = False

@@ -160,7 +160,7 @@ def _notices(result: CellResult) -> list[Block]:
         notices.append(Notice(text=f"{LOST_SANDBOX}.", level="warning"))
     elif not result.variables_kept:
         notices.append(Notice(text="All variables of this thread are lost; its files are kept.", level="warning"))
-    notices += [Notice(text=line, level="warning") for line in result.left_out]
+    notices += [Notice(text=line, level="warning") for line in result.notes]
     return notices
 
 

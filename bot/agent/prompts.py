@@ -54,7 +54,7 @@ def tool_result(result: CellResult) -> str:
     if result.files:
         names = ", ".join(artifact.name for artifact in result.files)
         lines.append(f"[files written and shown in the thread: {names}]")
-    lines += [f"[{line}]" for line in result.left_out]
+    lines += [f"[{line}]" for line in result.notes]
     if result.sandbox_lost:
         lines.append(f"[{LOST_SANDBOX}]")
     if not result.variables_kept or result.variables_lost_before:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from bot.commands import sandbox_key
 from bot.memory_queue import MemorySteps
+from bot.text import LOST_SANDBOX
 from sandbox import Limits
+from sandbox.blobs import Blobs
 from sandbox.errors import EngineUnavailable
 from sandbox.service import SandboxService
+from sandbox.snapshot import Snapshots
 from tests.doubles.bot import Bot, running_bot
 from tests.doubles.model_server import ModelServer, python
 from tests.doubles.process_engine import PipeWire, ProcessEngine
@@ -69,6 +73,40 @@ async def test_a_cell_that_was_cut_off_is_not_run_twice(bot: Bot, model: ModelSe
 
     assert "Its outcome is unknown, and it was not run again." in bot.platform.text()
     assert "not run again" in last(model.requests[1])["content"]
+
+
+async def test_a_sandbox_that_lives_is_not_called_lost_by_a_cell_that_was_cut_off(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [python("x = 41"), "Kept.", python("print('ran')"), python("print(x + 1)"), "There it is."]
+    await bot.ask("keep x")
+    turn = await bot.front.intake._inbox.claim(bot.message("go"), answer=True)
+    assert turn is not None
+    await bot.turns.begin_run(f"{turn.id}.1", turn.id)
+
+    await bot.runner.run(turn.id, MemorySteps())
+
+    assert "not run again" in last(model.requests[-2])["content"]
+    assert "42" in last(model.requests[-1])["content"]
+    assert LOST_SANDBOX not in bot.platform.text()
+
+
+async def test_what_came_back_under_a_cell_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    engine = ProcessEngine()
+    service = SandboxService(engine, limits=Limits(timeout_seconds=10), snapshots=Snapshots(Blobs.at("memory://")))
+    async with service as sandboxes, running_bot(tmp_path, sandboxes) as bot:
+        await bot.ask("```\nx = 41\n```")
+        turn = await bot.front.intake._inbox.claim(bot.message("```\nprint('ran')\n```"), answer=True)
+        assert turn is not None
+        await bot.turns.begin_run(f"{turn.id}.1", turn.id)
+        async with sandboxes.lease(sandbox_key(turn.key)) as lease:
+            await lease.put_away()
+
+        await bot.runner.run(turn.id, MemorySteps({"sandbox": {"news": ""}}))  # it was there, before the crash
+
+        told = bot.platform.text()
+        assert "not run again" in told
+        assert "Brought back after a pause: variables x." in told
+        assert LOST_SANDBOX not in told
+    await engine.aclose()
 
 
 class NoEngine(ProcessEngine):
