@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 import structlog
+from cachetools import LRUCache
 
 from bot.ports import Sign
 
@@ -15,8 +16,10 @@ log = structlog.get_logger()
 
 WAITING_MOST = 5_000  # beyond that the oldest are left out
 AT_ONCE = 4  # on their way
+SHOWN_KEPT = 5_000  # messages whose reactions are remembered
 
 ENDS: frozenset[Sign] = frozenset({"done", "failed", "stopped"})
+PASSING: tuple[Sign, ...] = ("queued", "done", "failed", "stopped")  # taken away when another comes
 
 Where = TypeVar("Where", bound=Hashable)
 """How a platform names a message."""
@@ -61,3 +64,30 @@ class SignQueue(Generic[Where]):
             finally:
                 self._at_work.discard(where)
                 self._wake.set()
+
+
+class Reactions(Generic[Where]):
+    """Signs as reactions of ours: `add` puts an emoji on a message, `remove` takes it off or says that it may not."""
+
+    def __init__(
+        self,
+        emoji: Mapping[Sign, str],
+        add: Callable[[Where, str], Awaitable[object]],
+        remove: Callable[[Where, str], Awaitable[bool]],
+    ) -> None:
+        self._emoji = emoji
+        self._passing = [emoji[sign] for sign in PASSING]
+        self._add = add
+        self._remove = remove
+        self._shown: LRUCache[Where, set[str]] = LRUCache(SHOWN_KEPT)
+
+    async def show(self, where: Where, sign: Sign) -> None:
+        """Show a sign, then take away those that are no longer so. Raises what `add` and `remove` raise."""
+        shown = self._shown.setdefault(where, set())
+        wanted = self._emoji[sign]
+        if wanted not in shown:
+            await self._add(where, wanted)
+            shown.add(wanted)
+        for old in [name for name in self._passing if name in shown and name != wanted]:
+            if await self._remove(where, old):
+                shown.discard(old)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
+
+from cachetools import TTLCache
 
 from bot.model import ThreadKey
 
@@ -51,7 +52,7 @@ class Stops:
 
     def __init__(self) -> None:
         self._running: dict[ThreadKey, _Running] = {}
-        self._stopped: OrderedDict[ThreadKey, float] = OrderedDict()
+        self._stopped: TTLCache[ThreadKey, bool] = TTLCache(STOPPED_KEPT, JUST_NOW_SECONDS)
 
     @contextlib.contextmanager
     def running(self, key: ThreadKey, asked_at: datetime, turn_id: str) -> Iterator[Stop]:
@@ -74,15 +75,12 @@ class Stops:
         if turn_id is not None and running.turn_id != turn_id:
             return False
         running.stop.set()
-        self._stopped[key] = time.monotonic()
-        self._stopped.move_to_end(key)
-        while len(self._stopped) > STOPPED_KEPT:
-            self._stopped.popitem(last=False)
+        self._stopped[key] = True
         return True
 
     def was_stopped(self, key: ThreadKey) -> bool:
         """Whether somebody stopped a turn here just now: who says it twice means that one."""
-        return time.monotonic() - self._stopped.get(key, float("-inf")) < JUST_NOW_SECONDS
+        return key in self._stopped
 
     def within(self, place: ThreadKey) -> list[ThreadKey]:
         """The threads of a channel or workspace where a turn runs."""

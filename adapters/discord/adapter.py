@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 
 import discord
 import structlog
+from cachetools import LRUCache
 
 from adapters.discord import inbound, outbound
 from adapters.discord.calls import Calls, DiscordRefused
@@ -63,7 +63,7 @@ class DiscordPlatform:
         self._writer = Writer(calls, places, artifacts, us)
         self._us = us
         self.signs = Signs(calls, places)
-        self._asked: OrderedDict[ThreadKey, IncomingMessage] = OrderedDict()
+        self._asked: LRUCache[ThreadKey, IncomingMessage] = LRUCache(STATES_KEPT)
         self.file_limit: Callable[[str], int] = lambda workspace: FILE_BYTES
         """How large a file a server takes."""
 
@@ -74,9 +74,6 @@ class DiscordPlatform:
             if not self._cards.begin(message.key, message.message_id):
                 return  # the request that runs took it up
             self._asked[message.key] = message
-            self._asked.move_to_end(message.key)
-            while len(self._asked) > STATES_KEPT:
-                self._asked.popitem(last=False)
             self._places.expect(message)
         elif sign in ENDS:
             self._cards.end(message.key)

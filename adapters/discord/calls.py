@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import aiohttp
 import discord
 import structlog
+from cachetools import TTLCache
 
 from adapters.discord.config import (
     CALL_TRIES,
@@ -75,16 +75,15 @@ class Calls:
 
     def __init__(self, client: discord.Client, clock: Callable[[], float]) -> None:
         self.client = client
-        self._clock = clock
         self.budget = Budget(rate_of, clock)
-        self._refused: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._refused: TTLCache[tuple[str, int], bool] = TTLCache(STATES_KEPT, REFUSED_SECONDS, timer=clock)
 
     async def do(self, work: Callable[[], Awaitable[T]], priority: Priority, channel: int = 0, what: str = "post") -> T:
         """Make a call when the budget allows. Raises DiscordRefused, ConnectionError.
 
         A channel that forbade `what` is left alone with it for a while: too many refusals and Discord shuts us out.
         """
-        if self._refused.get((what, channel), 0.0) > self._clock():
+        if (what, channel) in self._refused:
             raise DiscordRefused(403, FORBIDDEN, "a moment ago")
         failures = puts_off = 0
         while True:
@@ -107,9 +106,7 @@ class Calls:
 
     def _refusal(self, error: discord.HTTPException, channel: int, what: str) -> DiscordRefused:
         if error.status == 403 and error.code in (FORBIDDEN, NO_ACCESS) and channel:
-            self._refused[(what, channel)] = self._clock() + REFUSED_SECONDS
-            while len(self._refused) > STATES_KEPT:
-                self._refused.popitem(last=False)
+            self._refused[(what, channel)] = True
         return DiscordRefused(error.status, error.code, error.text)
 
     def allowed_again(self, channel: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import discord
 import structlog
+from cachetools import LRUCache, TTLCache
 
 from adapters.discord import inbound
 from adapters.discord.adapter import DiscordPlatform
@@ -75,10 +75,10 @@ class DiscordListeners:
         self._platform = platform
         self._cursor = cursor
         self.presses = Presses(core, config, us, places, platform, self.claim)
-        self._heard: OrderedDict[int, None] = OrderedDict()
+        self._heard: LRUCache[int, None] = LRUCache(HEARD_KEPT)
         self._order = ThreadOrder()
-        self._offers: OrderedDict[int, _Offer] = OrderedDict()
-        self._members: OrderedDict[tuple[int, int], tuple[float, Person]] = OrderedDict()
+        self._offers: LRUCache[int, _Offer] = LRUCache(RERUN_KEPT)
+        self._members: TTLCache[tuple[int, int], Person] = TTLCache(MEMBERS_KEPT, MEMBER_SECONDS)
         self._client: discord.Client | None = None
         self._hears = False
         self.on_connected: Callable[[], object] = lambda: None
@@ -90,8 +90,6 @@ class DiscordListeners:
         if message.id in self._heard:  # a second delivery
             return
         self._heard[message.id] = None
-        while len(self._heard) > HEARD_KEPT:
-            self._heard.popitem(last=False)
         with self._cursor.at(message.id):
             try:
                 await self._message(message)
@@ -137,18 +135,14 @@ class DiscordListeners:
 
     async def _member(self, guild: discord.Guild, user: discord.abc.User) -> Person:
         """Who wrote, where Discord told it without their roles, as of what was missed."""
-        now = asyncio.get_running_loop().time()
-        known = self._members.get((guild.id, user.id))
-        if known is not None and known[0] > now:
-            return known[1]
+        if (known := self._members.get((guild.id, user.id))) is not None:
+            return known
         try:
             member = await self._calls.do(lambda: guild.fetch_member(user.id), Priority.FINAL)
             person = inbound.person(member, self._config.admins)
         except DiscordRefused:  # they have left
             person = replace(inbound.person(user, frozenset()), standing="unknown")
-        self._members[(guild.id, user.id)] = (now + MEMBER_SECONDS, person)
-        while len(self._members) > MEMBERS_KEPT:
-            self._members.popitem(last=False)
+        self._members[(guild.id, user.id)] = person
         return person
 
     async def _root(self, message: discord.Message, where: Whereabouts) -> str:
@@ -207,8 +201,6 @@ class DiscordListeners:
             return
         now = asyncio.get_running_loop().time()
         self._offers[event.message_id] = _Offer(turn.id, event.channel_id, now + RERUN_PRESS_SECONDS)
-        while len(self._offers) > RERUN_KEPT:
-            self._offers.popitem(last=False)
         await self._calls.react(event.channel_id, event.message_id, AGAIN)
 
     async def reacted(self, event: discord.RawReactionActionEvent) -> None:

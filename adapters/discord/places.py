@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import discord
 import structlog
+from cachetools import LRUCache
 from discord.http import Route
 
 from adapters.discord.calls import THREAD_EXISTS, UNKNOWN_CHANNEL, Calls, DiscordRefused
@@ -42,24 +42,24 @@ class Places:
     def __init__(self, calls: Calls, answers_in_thread: Callable[[ThreadKey], Awaitable[bool]]) -> None:
         self._calls = calls
         self._answers_in_thread = answers_in_thread
-        self._known: OrderedDict[ThreadKey, Place] = OrderedDict()
-        self._titles: OrderedDict[ThreadKey, str] = OrderedDict()
+        self._known: LRUCache[ThreadKey, Place] = LRUCache(PLACES_KEPT)
+        self._titles: LRUCache[ThreadKey, str] = LRUCache(PLACES_KEPT)
         self._asking: dict[ThreadKey, asyncio.Lock] = {}
-        self._parents: OrderedDict[int, Whereabouts] = OrderedDict()
-        self._gone: OrderedDict[ThreadKey, None] = OrderedDict()
-        self.made: set[ThreadKey] = set()
+        self._parents: LRUCache[int, Whereabouts] = LRUCache(PLACES_KEPT)
+        self._gone: LRUCache[ThreadKey, None] = LRUCache(PLACES_KEPT)
+        self.made: LRUCache[ThreadKey, None] = LRUCache(PLACES_KEPT)
         """Threads that this process made: nothing of an earlier one is in them."""
 
     def expect(self, message: IncomingMessage) -> None:
         """A message whose conversation will need a place."""
         if message.key not in self._known:
             title = without_marks(title_of(message.text, 4 * TITLE_CHARS))[:TITLE_CHARS].strip()
-            _keep(self._titles, message.key, title or DEFAULT_TITLE)
+            self._titles[message.key] = title or DEFAULT_TITLE
 
     def is_thread(self, key: ThreadKey) -> None:
         """Remember that a conversation has its thread already: somebody writes in it."""
         self._gone.pop(key, None)
-        _keep(self._known, key, Place(int(key.thread), True))
+        self._known[key] = Place(int(key.thread), True)
 
     async def of(self, key: ThreadKey) -> Place:
         """Where to post; makes the thread where there is none yet. Raises DiscordRefused, ConnectionError.
@@ -76,7 +76,7 @@ class Places:
                 found = self._known.get(key)
                 if found is None:
                     found = await self._find_out(key)
-                    _keep(self._known, key, found)
+                    self._known[key] = found
                 return found
         finally:
             if not lock.locked():
@@ -110,9 +110,7 @@ class Places:
         body = {"name": title, "auto_archive_duration": THREAD_MINUTES}
         try:
             await self._calls.do(lambda: self._calls.client.http.request(route, json=body), Priority.FINAL)
-            self.made.add(key)
-            if len(self.made) > PLACES_KEPT:
-                self.made.clear()
+            self.made[key] = None
         except DiscordRefused as error:
             if error.reason != THREAD_EXISTS and not await self._exists(key):
                 raise
@@ -148,7 +146,7 @@ class Places:
                 if is_thread
                 else Whereabouts(workspace=str(guild), channel=str(channel.id))
             )
-            _keep(self._parents, channel.id, found)
+            self._parents[channel.id] = found
         return found
 
     def gone(self, place: ThreadKey) -> None:
@@ -156,11 +154,4 @@ class Places:
         for key in [key for key in self._known if key.is_within(place)]:
             del self._known[key]
         if place.thread:
-            _keep(self._gone, place, None)
-
-
-def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > PLACES_KEPT:
-        kept.popitem(last=False)
+            self._gone[place] = None

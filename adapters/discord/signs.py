@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import NamedTuple
 
 import structlog
 
 from adapters.discord.calls import Calls, DiscordRefused
-from adapters.discord.config import DIRECT, STATES_KEPT
+from adapters.discord.config import DIRECT
 from adapters.discord.places import Places
 from bot.model import IncomingMessage, ThreadKey
 from bot.ports import Sign
-from bot.signs import SignQueue
+from bot.signs import Reactions, SignQueue
 
 log = structlog.get_logger()
 
@@ -24,7 +23,6 @@ EMOJI: dict[Sign, str] = {
     "failed": "❌",
     "stopped": "🛑",
 }
-PASSING = ("⏳", "✅", "❌", "🛑")
 
 
 class Where(NamedTuple):
@@ -42,7 +40,7 @@ class Signs:
         self._calls = calls
         self._places = places
         self._queue = SignQueue(self._show)
-        self._shown: OrderedDict[Where, set[str]] = OrderedDict()
+        self._reactions = Reactions(EMOJI, self._add, self._remove)
 
     def want(self, message: IncomingMessage, sign: Sign) -> None:
         """Show how a message's turn stands."""
@@ -53,20 +51,17 @@ class Signs:
         await self._queue.run()
 
     async def _show(self, where: Where, sign: Sign) -> None:
-        shown = self._shown.setdefault(where, set())
-        while len(self._shown) > STATES_KEPT:
-            self._shown.popitem(last=False)
-        emoji = EMOJI[sign]
         try:
-            channel, message = await self._channel(where), int(where.message_id)
-            if emoji not in shown:
-                await self._calls.react(channel, message, emoji)
-                shown.add(emoji)
-            for old in [name for name in PASSING if name in shown and name != emoji]:
-                await self._calls.react(channel, message, old, on=False)
-                shown.discard(old)
+            await self._reactions.show(where, sign)
         except (DiscordRefused, ConnectionError) as error:  # the message is gone, or we may not react
             log.info("discord.sign_failed", sign=sign, error=str(error))
+
+    async def _add(self, where: Where, emoji: str) -> None:
+        await self._calls.react(await self._channel(where), int(where.message_id), emoji)
+
+    async def _remove(self, where: Where, emoji: str) -> bool:
+        await self._calls.react(await self._channel(where), int(where.message_id), emoji, on=False)
+        return True
 
     async def _channel(self, where: Where) -> int:
         """A thread's first message is in the channel, but for a forum post's, before which nobody had spoken."""

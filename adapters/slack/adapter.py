@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 import structlog
+from cachetools import LRUCache
 
 from adapters.slack import inbound, outbound
 from adapters.slack.calls import SlackCalls, SlackRefused
@@ -55,16 +55,13 @@ class SlackPlatform:
         self._artifacts = artifacts
         self._files = Files(calls, artifacts)
         self._us = us
-        self._askers: OrderedDict[ThreadKey, str] = OrderedDict()
+        self._askers: LRUCache[ThreadKey, str] = LRUCache(ASKERS_KEPT)
 
     async def mark(self, message: IncomingMessage, sign: Sign) -> None:
         """See bot.ports.Platform: never waits for Slack."""
         self._signs.want(message.key.channel, ts_of(message.message_id), sign)
         if sign == "working":
             self._askers[message.key] = message.author.id
-            self._askers.move_to_end(message.key)
-            while len(self._askers) > ASKERS_KEPT:
-                self._askers.popitem(last=False)
             self._signs.working(message.key, message.author.id, title_of(message.text, TITLE_CHARS))
         elif sign in ENDS:
             self._signs.at_rest(message.key)

@@ -34,7 +34,6 @@ REPEATS = 2  # of a call that may be made twice without harm
 PERSON_SECONDS = 600.0  # how long we believe who somebody is
 PEOPLE_KEPT = 5_000
 STATUS_SECONDS = 90.0  # Slack forgets a status after two minutes
-SHOWN_KEPT = 5_000  # messages whose signs are remembered
 LEVEL_SECONDS = 6 * 3600.0  # until a method that a workspace refused is tried again
 CATCH_UP_HOURS = 24
 CATCH_UP_THREADS = 50

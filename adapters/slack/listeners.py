@@ -6,11 +6,11 @@ acknowledged is kept. Presses and commands are acknowledged first and carried ou
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
+from cachetools import LRUCache
 
 from adapters.slack import forms, inbound, outbound
 from adapters.slack.adapter import SlackPlatform
@@ -58,7 +58,7 @@ class SlackListeners:
         self._command = command
         self._later = later
         self.url = ""
-        self._heard: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._heard: LRUCache[tuple[str, str], None] = LRUCache(HEARD_KEPT)
         self._order = ThreadOrder()
 
     # ---- messages
@@ -91,8 +91,6 @@ class SlackListeners:
         if where in self._heard:  # the twin of a mention, or a second delivery
             return
         self._heard[where] = None
-        while len(self._heard) > HEARD_KEPT:
-            self._heard.popitem(last=False)
         try:
             receipt = await self._core.intake.claim(message, self._platform)
         except Refused as error:  # what is allowed later does not bring back what was refused before

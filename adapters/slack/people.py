@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
 import structlog
+from cachetools import TTLCache
 
 from adapters.slack.calls import SlackCalls, SlackRefused
 from adapters.slack.config import PEOPLE_KEPT, PERSON_SECONDS
@@ -24,15 +24,14 @@ class People:
         self._calls = calls
         self._us = us
         self._admins = admins
-        self._clock = clock
-        self._known: OrderedDict[str, tuple[float, Person]] = OrderedDict()
+        self._known: TTLCache[str, Person] = TTLCache(PEOPLE_KEPT, PERSON_SECONDS, timer=clock)
         self._asking: dict[str, asyncio.Future[Person]] = {}
 
     async def person(self, user_id: str) -> Person:
         """Somebody by id; `unknown` when Slack would not say."""
         found = self._known.get(user_id)
-        if found is not None and found[0] > self._clock():
-            return found[1]
+        if found is not None:
+            return found
         asking = self._asking.get(user_id)
         if asking is None:
             asking = self._asking[user_id] = asyncio.ensure_future(self._ask(user_id))
@@ -46,8 +45,5 @@ class People:
             log.warning("slack.person_unknown", error=str(error))
             return Person(id=user_id, name=user_id, standing="unknown")
         known = person(answer.get("user") or {}, self._us, self._admins)
-        self._known[user_id] = (self._clock() + PERSON_SECONDS, known)
-        self._known.move_to_end(user_id)
-        while len(self._known) > PEOPLE_KEPT:
-            self._known.popitem(last=False)
+        self._known[user_id] = known
         return known

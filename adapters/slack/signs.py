@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from adapters.slack.calls import SlackCalls, SlackRefused
-from adapters.slack.config import SHOWN_KEPT, STATUS_SECONDS
+from adapters.slack.config import STATUS_SECONDS
 from bot.budget import Priority
 from bot.model import ThreadKey
 from bot.ports import Sign
-from bot.signs import SignQueue
+from bot.signs import Reactions, SignQueue
 
 log = structlog.get_logger()
 
@@ -25,7 +25,6 @@ EMOJI: dict[Sign, str] = {
     "failed": "x",
     "stopped": "octagonal_sign",
 }
-PASSING = ("hourglass_flowing_sand", "white_check_mark", "x", "octagonal_sign")
 WORKING_WORDS = "is working…"
 LOADING = ["is thinking…", "is writing code…", "is running it in the sandbox…"]
 ROOM_FOR_STATUS = 10.0
@@ -41,7 +40,7 @@ class Signs:
         self._calls = calls
         self._clock = clock
         self._queue = SignQueue(self._show)
-        self._shown: OrderedDict[Where, set[str]] = OrderedDict()
+        self._reactions = Reactions(EMOJI, self._add, self._remove)
         self._working: dict[ThreadKey, float] = {}
         self._statuses: OrderedDict[ThreadKey, dict[str, str]] = OrderedDict()
         self._told: set[str] = set()
@@ -71,30 +70,25 @@ class Signs:
 
     async def _show(self, where: Where, sign: Sign) -> None:
         try:
-            await self._react_with(where, sign)
+            await self._reactions.show(where, sign)
         except (SlackRefused, OSError, asyncio.QueueFull) as error:
             log.info("slack.sign_failed", sign=sign, error=str(error))
 
-    async def _react_with(self, where: Where, sign: Sign) -> None:
-        shown = self._shown.setdefault(where, set())
-        while len(self._shown) > SHOWN_KEPT:
-            self._shown.popitem(last=False)
-        emoji = EMOJI[sign]
-        if emoji not in shown:
-            await self._react("reactions.add", where, emoji, {"already_reacted"})
-            shown.add(emoji)
-        for old in [name for name in PASSING if name in shown and name != emoji]:
-            # what is no longer so is taken away only where that costs nobody a sign
-            if self._calls.budget.room("reactions.remove") >= 2:
-                await self._react("reactions.remove", where, old, {"no_reaction"})
-                shown.discard(old)
+    async def _add(self, where: Where, emoji: str) -> None:
+        await self._react("reactions.add", where, emoji, "already_reacted")
 
-    async def _react(self, method: str, where: Where, emoji: str, fine: set[str]) -> None:
+    async def _remove(self, where: Where, emoji: str) -> bool:
+        if self._calls.budget.room("reactions.remove") < 2:  # it must cost nobody a sign
+            return False
+        await self._react("reactions.remove", where, emoji, "no_reaction")
+        return True
+
+    async def _react(self, method: str, where: Where, emoji: str, fine: str) -> None:
         channel, ts = where
         try:
             await self._calls.call(method, priority=Priority.SIGN, channel=channel, name=emoji, timestamp=ts)
         except SlackRefused as error:
-            if error.reason not in fine:
+            if error.reason != fine:
                 raise
 
     # ---- the native status
