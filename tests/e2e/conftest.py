@@ -1,4 +1,4 @@
-"""A Threadbox that stops leaves its threads' sandboxes for the next start: here there is none."""
+"""A model to script, and nothing left: a Threadbox that stops leaves its threads' sandboxes for the next start: here there is none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doubles.model_server import ModelServer, model_server
 from tests.e2e.threadbox import remove_containers
 
 
@@ -14,3 +15,9 @@ from tests.e2e.threadbox import remove_containers
 def nothing_left(tmp_path: Path) -> Iterator[None]:
     yield
     remove_containers(tmp_path)
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with model_server() as server:
+        yield server

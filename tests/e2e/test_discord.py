@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.doubles.discord_messages import words
 from tests.doubles.discord_people import MENTION, People
 from tests.doubles.discord_server import TOKEN, DiscordServer, discord_server
-from tests.doubles.model_server import ModelServer, model_server, python
+from tests.doubles.model_server import ModelServer, python
 from tests.doubles.slack_people import MENTION as SLACK_MENTION
 from tests.doubles.slack_people import People as SlackPeople
 from tests.doubles.slack_server import APP_TOKEN, BOT_TOKEN, slack_server
-from tests.e2e.threadbox import Process, threadbox
+from tests.e2e.chats import ANSWER, CHANNELS, EACH, EVERY_ANSWER, PLOT, THREADS, answers, echo, running
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 
-THREADS, MENTIONS, CHANNELS = 40, 200, 10
 DISCORD_WAITS_SECONDS = 3.0
-ANSWER = re.compile(r"Answer to <(\S+)>")
-
-PLOT = """
-import matplotlib.pyplot as plt
-plt.plot([1, 4, 9])
-plt.show()
-rows = 3
-open('squares.csv', 'w').write('1,4,9')
-print('drawn')
-"""
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with model_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -49,23 +29,12 @@ async def chat() -> AsyncIterator[DiscordServer]:
         assert running.violations == []
 
 
-@asynccontextmanager
-async def running(folder: Path, chat: DiscordServer, model: ModelServer, **more: str) -> AsyncIterator[Process]:
-    settings = {
-        "OPENAI_BASE_URL": model.url,
-        "THREADBOX_MODEL": "scripted",
+def settings(chat: DiscordServer) -> dict[str, str]:
+    return {
         "DISCORD_BOT_TOKEN": TOKEN,
         "DISCORD_API_URL": chat.api_url,
         "DISCORD_GATEWAY_URL": chat.gateway_url,
-        "THREADBOX_TURNS_PER_PERSON": "500",
-        **more,
     }
-    context = threadbox(folder, **settings)
-    process = await asyncio.to_thread(context.__enter__)
-    try:
-        yield process
-    finally:
-        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 async def test_a_mention_becomes_code_output_a_picture_a_file_and_a_follow_up(
@@ -73,7 +42,7 @@ async def test_a_mention_becomes_code_output_a_picture_a_file_and_a_follow_up(
 ) -> None:
     model.script[:] = [python(PLOT, "I draw it."), "Here it is.", python("print('rows', rows)"), "Three."]
     people = People(chat)
-    async with running(tmp_path, chat, model):
+    async with running(tmp_path, model, settings(chat)):
         root = await people.say(f"{MENTION} plot the squares")
         await people.ended(root)
         again = await people.say("how many?", thread=root)
@@ -92,12 +61,12 @@ async def test_a_thread_goes_on_after_a_restart_and_its_buttons_work(
 ) -> None:
     model.script[:] = [python("x = 21\nprint('kept')"), "Kept.", python("print('twice', x * 2)"), "Done.", "Again."]
     people = People(chat)
-    async with running(tmp_path, chat, model) as first:
+    async with running(tmp_path, model, settings(chat)) as first:
         root = await people.say(f"{MENTION} keep 21")
         await people.ended(root)
         first.kill()
     missed = people.store("and twice that?", thread=root)
-    async with running(tmp_path, chat, model):
+    async with running(tmp_path, model, settings(chat)):
         await people.ended(missed)
         shown = await people.press("tb:rerun:", people.said(root)[1])
         await people.sees(root, "Again.")
@@ -106,29 +75,24 @@ async def test_a_thread_goes_on_after_a_restart_and_its_buttons_work(
     assert shown.ephemeral
 
 
-def echo(body: dict[str, Any]) -> str:
-    asked = [message["content"] for message in body["messages"] if message["role"] == "user"][-1]
-    return f"Answer to <{asked.rpartition(' ')[2]}>."
-
-
 async def test_two_hundred_mentions_and_kill_9_in_the_burst_are_answered_once_in_order(
     tmp_path: Path, chat: DiscordServer, model: ModelServer
 ) -> None:
     """Discord's real limits are kept: five posts in five seconds in a thread, fifty calls a second in all."""
-    model.script[:] = [echo] * (2 * MENTIONS)
+    model.script[:] = [echo] * (2 * THREADS * EACH)
     people = People(chat)
-    async with running(tmp_path, chat, model) as first:
+    async with running(tmp_path, model, settings(chat)) as first:
         roots = await say_all(people, chat)
-        await chat.until(lambda: len(answers(people)) >= MENTIONS // 4, 60)
+        await chat.until(lambda: len(answered(people)) >= THREADS * EACH // 4, 60)
         first.kill()
-    async with running(tmp_path, chat, model):
-        await chat.until(lambda: len(set(answers(people))) >= MENTIONS, 120)
+    async with running(tmp_path, model, settings(chat)):
+        await chat.until(lambda: len(set(answered(people))) >= THREADS * EACH, 120)
         await asyncio.sleep(1.0)  # for what would come a second time
 
-    assert sorted(answers(people)) == sorted(f"{thread}-{number}" for thread in range(THREADS) for number in range(5))
+    assert sorted(answered(people)) == EVERY_ANSWER
     for thread, root in enumerate(roots):
         said = ANSWER.findall(people.shown(root))
-        assert said == [f"{thread}-{number}" for number in range(MENTIONS // THREADS)]
+        assert said == [f"{thread}-{number}" for number in range(EACH)]
     assert chat.api.over_limit == []
 
 
@@ -139,16 +103,14 @@ async def say_all(people: People, chat: DiscordServer) -> list[str]:
         await people.say(f"{MENTION} ask {thread}-0", channel=channels[thread % CHANNELS]) for thread in range(THREADS)
     ]
     await chat.until(lambda: all(root in chat.api.guild.channels for root in roots), 60)
-    for number in range(1, MENTIONS // THREADS):
+    for number in range(1, EACH):
         for thread, root in enumerate(roots):
             await people.say(f"{MENTION} ask {thread}-{number}", thread=root, wait=False)
     return roots
 
 
-def answers(people: People) -> list[str]:
-    """What was answered, once for each message that says so."""
-    found = [message for messages in people.kept.by_channel.values() for message in messages]
-    return [match[1] for message in found if (match := ANSWER.search(words(message)))]
+def answered(people: People) -> list[str]:
+    return answers(words(message) for messages in people.kept.by_channel.values() for message in messages)
 
 
 async def test_commands_are_acknowledged_at_once_while_fifty_turns_run(
@@ -156,7 +118,9 @@ async def test_commands_are_acknowledged_at_once_while_fifty_turns_run(
 ) -> None:
     people = People(chat)
     model.script[:] = [python("import time; time.sleep(2); print('slept')")] * 50
-    async with running(tmp_path, chat, model, THREADBOX_TURNS_AT_ONCE="50", THREADBOX_MAX_SANDBOXES="6"):
+    async with running(
+        tmp_path, model, settings(chat) | {"THREADBOX_TURNS_AT_ONCE": "50", "THREADBOX_MAX_SANDBOXES": "6"}
+    ):
         for number in range(50):
             await people.say(f"{MENTION} sleep", channel=("general", "random", "data", "science", "help")[number % 5])
         seconds = [(await people.slash("sandbox status", user="bob")).ack_seconds or 9 for _ in range(40)]
@@ -177,7 +141,7 @@ async def test_one_process_serves_slack_discord_and_the_web_at_once(
             "SLACK_API_URL": f"{slack.api.url}/api/",
             "THREADBOX_WEB": "on",
         }
-        async with running(tmp_path, chat, model, **more) as process:
+        async with running(tmp_path, model, settings(chat) | more) as process:
             page = await asyncio.to_thread(process.begin, "go")
             in_slack = await slack_people.say(f"{SLACK_MENTION} go")
             in_discord = await people.say(f"{MENTION} go")

@@ -10,12 +10,13 @@ import pytest_asyncio
 
 from adapters.discord import calls
 from bot.delivery import deliver_again
-from bot.model import Reply, ThreadKey
+from bot.model import ThreadKey
 from tests.doubles.discord_bot import DiscordBot
 from tests.doubles.discord_guild import GENERAL, GUILD
 from tests.doubles.discord_messages import words
 from tests.doubles.discord_people import MENTION
 from tests.doubles.discord_server import Fault
+from tests.doubles.given_up import GivenUp
 from tests.doubles.model_server import ModelServer, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
@@ -194,19 +195,6 @@ async def test_a_thread_that_nobody_has_in_mind_goes_on(bot: DiscordBot, model: 
 
     assert await bot.people.ended(again) == "✅"
     assert "Still here." in bot.people.shown(asked)
-
-
-class GivenUp:
-    """An outbox with one reply that was not posted for sure."""
-
-    def __init__(self, reply: Reply, key: ThreadKey) -> None:
-        self._left = [(key, reply)]
-
-    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
-        return self._left[:limit]
-
-    async def posted(self, reply: Reply, message_id: str) -> None:
-        self._left.clear()
 
 
 async def test_a_swept_up_answer_is_found_and_not_said_again(bot: DiscordBot, model: ModelServer) -> None:

@@ -12,8 +12,9 @@ import pytest_asyncio
 from adapters.slack import stream as streams
 from bot.delivery import deliver_again
 from bot.errors import ConfigurationError
-from bot.model import Reply, ThreadKey
+from bot.model import ThreadKey
 from sandbox.service import SandboxService
+from tests.doubles.given_up import GivenUp
 from tests.doubles.model_server import Fault as ModelFault
 from tests.doubles.model_server import ModelServer, python
 from tests.doubles.slack_api import Fault
@@ -38,19 +39,6 @@ async def bot(connected: SlackBot, model: ModelServer) -> SlackBot:
 
 def thread_of(ts: str) -> ThreadKey:
     return ThreadKey(platform="slack", workspace="T1", channel="C1", thread=ts)
-
-
-class GivenUp:
-    """An outbox with one reply that was not posted for sure."""
-
-    def __init__(self, reply: Reply, key: ThreadKey) -> None:
-        self._left = [(key, reply)]
-
-    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
-        return self._left[:limit]
-
-    async def posted(self, reply: Reply, message_id: str) -> None:
-        self._left.clear()
 
 
 @pytest.mark.parametrize("fault", [Fault("cut_after"), Fault("cut"), Fault("status", 503), Fault("ratelimited", 0.1)])

@@ -13,32 +13,12 @@ from adapters.discord.config import FILES_MOST, MESSAGE_CHARS, DiscordConfig
 from adapters.discord.files import safe_name
 from adapters.discord.text import fenced, said, shortened, shown, without_marks
 from bot.errors import ConfigurationError
-from bot.model import Artifact, Code, File, Notice, Picture, Printed, Reply, Text
-
-PNG = Artifact(id="a" * 32, name="plot.png", mime="image/png", size=10)
-
-words = st.text(alphabet=st.sampled_from("ach `~\n<>@!#&*[]()|.:/-\u200b"), max_size=2_000)
-long_words = st.builds(lambda text, times: text * times, words, st.integers(1, 40))
-blocks = st.one_of(
-    st.builds(Text, markdown=long_words),
-    st.builds(Code, language=st.sampled_from(["python", "bash", ""]), source=long_words, hidden=st.booleans()),
-    st.builds(Printed, text=long_words),
-    st.builds(Notice, text=long_words, level=st.sampled_from(["info", "warning", "error"])),
-    st.just(Picture(artifact=PNG)),
-    st.just(File(artifact=PNG)),
-)
-replies = st.builds(
-    Reply,
-    turn_id=st.just("0123456789abcdef-00000001"),
-    part=st.integers(0, 99),
-    blocks=st.lists(blocks, max_size=24).map(tuple),
-    final=st.booleans(),
-    actions=st.lists(st.sampled_from(["retry", "rerun", "reset", "feedback"]), unique=True).map(tuple),
-)
+from bot.model import Reply, Text
+from tests.doubles.replies import TURN, long_words, replies, words
 
 
 @given(replies)
-@example(Reply(turn_id="0123456789abcdef-00000001", part=0, blocks=(Text(markdown="``:```:`"),), final=False))
+@example(Reply(turn_id=TURN, part=0, blocks=(Text(markdown="``:```:`"),), final=False))
 def test_every_reply_keeps_within_discords_limits(reply: Reply) -> None:
     post = outbound.post(reply)
 

@@ -17,31 +17,12 @@ from adapters.slack.inbound import Identity
 from adapters.slack.text import harmless, plain, said
 from bot.errors import ConfigurationError
 from bot.markdown import closed, fenced, open_fence, split
-from bot.model import Artifact, Code, File, Notice, Person, Picture, Printed, Reply, Text
+from bot.model import Code, Person, Printed, Reply
+from tests.doubles.replies import long_words, replies, words
 from tests.doubles.slack_api import SlackApi
 
 US = Identity(user_id="UBOT", bot_id="BBOT", team_id="T1")
 ADA = Person(id="UADA", name="Ada")
-PNG = Artifact(id="a" * 32, name="plot.png", mime="image/png", size=10)
-
-words = st.text(alphabet=st.sampled_from("ach `~\n<>@!#&*[]()|.:/\u200b"), max_size=2_000)
-long_words = st.builds(lambda text, times: text * times, words, st.integers(1, 40))
-blocks = st.one_of(
-    st.builds(Text, markdown=long_words),
-    st.builds(Code, language=st.sampled_from(["python", "bash", ""]), source=long_words, hidden=st.booleans()),
-    st.builds(Printed, text=long_words),
-    st.builds(Notice, text=long_words, level=st.sampled_from(["info", "warning", "error"])),
-    st.just(Picture(artifact=PNG)),
-    st.just(File(artifact=PNG)),
-)
-replies = st.builds(
-    Reply,
-    turn_id=st.just("t-1"),
-    part=st.integers(0, 9),
-    blocks=st.lists(blocks, max_size=12).map(tuple),
-    final=st.booleans(),
-    actions=st.lists(st.sampled_from(["retry", "rerun", "reset", "feedback"]), unique=True).map(tuple),
-)
 
 
 @given(replies)
