@@ -85,7 +85,9 @@ class Snapshots:
         """
         reading = _Reading(sandbox, self.limits)
         try:
-            async with asyncio.timeout(self.limits.transfer_seconds + self.limits.variables_seconds):
+            limits = self.limits
+            seconds = limits.transfer_seconds + limits.variables_seconds + sandbox.limits.start_seconds
+            async with asyncio.timeout(seconds):
                 size = await self._blobs.put(name, reading.chunks())
         except TimeoutError as error:
             if reading.waits_for_sandbox:
@@ -96,12 +98,13 @@ class Snapshots:
     async def restore(self, sandbox: Sandbox, name: str, saved: Summary) -> Summary:
         """Fill a fresh sandbox; what came back. Raises StateMissing, BlobsUnavailable, SandboxError."""
         limits = self.limits
-        request = {"op": "restore", "seconds": limits.load_seconds, "cwd": saved.cwd}
+        start = sandbox.limits.start_seconds
+        request = {"op": "restore", "seconds": limits.load_seconds, "start": start, "cwd": saved.cwd}
         stream = sandbox.open(request)
         end: Json = {}
         sent = False
         try:
-            async with asyncio.timeout(limits.transfer_seconds + limits.load_seconds):
+            async with asyncio.timeout(limits.transfer_seconds + limits.load_seconds + start):
                 async for piece in self._blobs.get(name):
                     await stream.send(piece)
                 stream.finish()
@@ -142,6 +145,7 @@ class _Reading:
             "each": limits.variable_mib * MIB,
             "all": limits.variables_mib * MIB,
             "seconds": limits.variables_seconds,
+            "start": sandbox.limits.start_seconds,
         }
         self.waits_for_sandbox = False
         self.end: Json = {}

@@ -20,6 +20,7 @@ from .packages import installed
 from .process import parse_json
 
 GRACE = 1.0  # seconds after the interrupt for a variable to give up
+WAITING = ("starting", "asked", "interrupted")  # the stages in which the interpreter has yet to answer
 
 
 class State:
@@ -34,7 +35,7 @@ class State:
         self._credit = 0
         self._source: Iterator[bytes] | None = None
         self._unpacker: Unpacker | None = None
-        self._kernel_stage = ""  # -> asked -> interrupted -> answered
+        self._kernel_stage = ""  # -> starting -> asked -> interrupted -> answered
         self._deadline = 0.0
         self._summary: dict[str, Any] = {}
         cells.aside = self._kernel_frame
@@ -113,19 +114,32 @@ class State:
 
     def _ask_kernel(self, kind: Kind) -> None:
         limits = {name: self._request.get(name) for name in ("each", "all", "seconds", "cwd")}
-        self._kernel_stage = "asked" if self._cells.keeper.ask(kind, self._stream, json.dumps(limits).encode()) else ""
-        self._deadline = time.monotonic() + float(self._request.get("seconds") or 5.0)
-        if not self._kernel_stage:
+        if not self._cells.keeper.ask(kind, self._stream, json.dumps(limits).encode()):
+            self._kernel_stage = ""
             self._summary["variables"] = {"kept": [], "lost": [["all", "the interpreter is not running"]]}
+            return
+        self._kernel_stage = "starting"
+        self._deadline = time.monotonic() + float(self._request.get("start") or 20.0)
+        self._look_at_start()
+
+    def _look_at_start(self) -> None:
+        """What an interpreter takes to start is not on the clock of the variables."""
+        if self._kernel_stage == "starting" and self._cells.keeper.ready:
+            self._kernel_stage = "asked"
+            self._deadline = time.monotonic() + float(self._request.get("seconds") or 5.0)
 
     def _kernel_frame(self, frame: Frame) -> None:
-        if frame.kind is Kind.END and frame.stream == self._stream and self._kernel_stage in ("asked", "interrupted"):
+        if frame.kind is Kind.END and frame.stream == self._stream and self._kernel_stage in WAITING:
             self._answered(parse_json(frame.payload))
 
     def _kernel_gone(self) -> None:
-        if self._kernel_stage in ("asked", "interrupted"):
-            why = "a variable hung" if self._kernel_stage == "interrupted" else "a variable ended the interpreter"
-            self._answered({"kept": [], "lost": [["some", why]]})
+        why = {
+            "starting": "the interpreter did not start",
+            "asked": "a variable ended the interpreter",
+            "interrupted": "a variable hung",
+        }
+        if self._kernel_stage in why:
+            self._answered({"kept": [], "lost": [["some", why[self._kernel_stage]]]})
 
     def _answered(self, variables: dict[str, Any]) -> None:
         self._kernel_stage = "answered"
@@ -135,13 +149,14 @@ class State:
 
     def patience(self) -> float | None:
         """How long the loop may sleep for our sake."""
-        if self._kernel_stage in ("asked", "interrupted"):
+        if self._kernel_stage in WAITING:
             return max(0.0, self._deadline - time.monotonic())
         return None
 
     def tick(self) -> None:
         """Look at the clock: a variable that hangs is interrupted, an interpreter that heeds nothing is killed."""
-        if self._kernel_stage not in ("asked", "interrupted") or time.monotonic() < self._deadline:
+        self._look_at_start()
+        if self._kernel_stage not in WAITING or time.monotonic() < self._deadline:
             return
         if self._kernel_stage == "asked":
             self._kernel_stage = "interrupted"
@@ -170,6 +185,8 @@ class State:
     def _finish(self, error: str | None = None) -> None:
         if self._kernel_stage in ("asked", "interrupted"):
             self._cells.keeper.interrupt(self._stream)
+        elif self._kernel_stage == "starting":  # it would load what nobody waits for, with nobody to stop it
+            self._cells.keeper.kill()
         self._kernel_stage = ""
         stream, self._stream = self._stream, 0
         self._source, self._unpacker = None, None

@@ -1,7 +1,7 @@
 """An OpenAI-compatible HTTP server on loopback that answers from a script: the real client talks to it.
 
-A script is a list; each request takes the next item: a string (text), a `Call`, a `Fault`, or a function of the
-request that returns one of them. Past the end it answers "Done.".
+A script is a list; each request takes the next item: a string (text), a `Call`, a `Fault`, a `Held`, or a
+function of the request that returns one of them. Past the end it answers "Done.".
 """
 
 from __future__ import annotations
@@ -38,7 +38,18 @@ class Fault:
     kind: str = ""
 
 
-Item = str | Call | Fault
+@dataclass(frozen=True)
+class Held:
+    """A reply of which no word comes before the test says so."""
+
+    then: str | Call = "Done."
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def release(self) -> None:
+        self.go.set()
+
+
+Item = str | Call | Fault | Held
 Script = list[Item | Callable[[dict[str, Any]], Item]]
 
 
@@ -59,6 +70,11 @@ class ModelServer:
         self.requests.append(body)
         item = self.script.pop(0) if self.script else "Done."
         return item(body) if callable(item) else item
+
+    async def asked(self, count: int = 1) -> None:
+        """Return once so many requests have come."""
+        while len(self.requests) < count:
+            await asyncio.sleep(0.005)
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
@@ -103,10 +119,15 @@ def _tool_call(index: int, name: str, arguments: Any) -> dict[str, Any]:
 
 
 async def _events(item: Item) -> AsyncIterator[bytes]:
-    if isinstance(item, Fault):
-        async for event in _fault(item):
-            yield event
-        return
+    if isinstance(item, Held):
+        while not item.go.is_set():
+            await asyncio.sleep(0.005)
+        item = item.then
+    async for event in _fault(item) if isinstance(item, Fault) else _reply(item):
+        yield event
+
+
+async def _reply(item: str | Call) -> AsyncIterator[bytes]:
     if isinstance(item, str):
         size = max(7, len(item) // 100)
         for start in range(0, len(item), size):

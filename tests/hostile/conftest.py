@@ -14,7 +14,7 @@ from sandbox.errors import SandboxError
 from tests.doubles.gvisor import expect
 from tests.hostile.runs import run
 
-LIMITS = Limits(memory_mib=256, workspace_mib=64, timeout_seconds=20, start_seconds=3)
+LIMITS = Limits(memory_mib=256, workspace_mib=64, timeout_seconds=20)
 EMPTY = "find /workspace /tmp /dev/shm -mindepth 1 -maxdepth 1 ! -name .tmp -exec rm -rf -- {} +"
 
 

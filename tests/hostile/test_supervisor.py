@@ -139,41 +139,6 @@ async def test_an_interpreter_that_dies_in_its_own_fork_bomb_is_replaced(own: Sa
         assert await works(own)
 
 
-HOOK = "for v in 11 12 13 14; do mkdir -p .local/lib/python3.$v/site-packages; echo '{}' > .local/lib/python3.$v/site-packages/x.pth; done"
-
-
-async def test_a_shadowed_module_does_not_stop_the_next_interpreter(own: Sandbox) -> None:
-    """Case 19."""
-    await run(
-        own, "for name in ('json', 'socket', 'IPython', 'signal', 'struct'): open(f'{name}.py', 'w').write('1/0')"
-    )
-    await run(own, "import os; os._exit(1)")
-
-    assert await works(own)
-
-
-async def test_an_interpreter_kept_from_starting_is_told_and_bash_still_works(own: Sandbox) -> None:
-    """Case 19."""
-    await run(own, HOOK.format("import os; os._exit(3)"), "bash")
-    await run(own, "import os; os._exit(1)")
-
-    _, end = await run(own, "print(1)")
-
-    assert (end.status, end.error_name, end.sandbox_lost) == ("crashed", "InterpreterStartFailed", False)
-    assert (await run(own, "rm -r .local; echo ok", "bash"))[0] == "ok\n"
-    assert await works(own)
-
-
-async def test_an_interpreter_that_never_starts_costs_no_files(own: Sandbox) -> None:
-    """Case 19."""
-    await run(own, HOOK.format("import time; time.sleep(300)"), "bash")
-    await run(own, "import os; os._exit(1)", timeout=1)
-
-    _, end = await run(own, "print(1)", timeout=1)
-
-    assert not end.sandbox_lost
-
-
 async def test_cutting_the_memory_of_the_interrupts_short_ends_nobody(sandbox: Sandbox) -> None:
     """Cases 19, 21."""
     code = "import os\nfor fd in range(3, 20):\n  try: os.ftruncate(fd, 0)\n  except OSError: pass\nwhile True: pass"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,19 +10,13 @@ import pytest_asyncio
 from tests.doubles.discord_bot import DiscordBot
 from tests.doubles.discord_messages import words
 from tests.doubles.discord_people import MENTION
-from tests.doubles.model_server import Fault, ModelServer, python
+from tests.doubles.model_server import Fault, Held, ModelServer, python
 
 # one loop for the module: its tests share the sandboxes and the connection
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.docker]
 
 SLOWLY = "import time\ntime.sleep(0.2)\nprint(6 * 7)"
 COUNT = "import time\nfor i in range(300): print(i, flush=True); time.sleep(0.1)"
-
-
-def late(body: dict[str, Any]) -> str:
-    """A model that thinks for a while before its first word."""
-    time.sleep(3)
-    return "never"
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -134,7 +126,7 @@ async def test_mentioned_in_a_channel_what_was_just_said_comes_along(bot: Discor
 
 @pytest.mark.parametrize("how", ["word", "button", "card", "command"])
 async def test_stop_in_four_ways(bot: DiscordBot, model: ModelServer, how: str) -> None:
-    model.script[:] = [late] if how == "card" else [python(COUNT), "never"]
+    model.script[:] = [Held()] if how == "card" else [python(COUNT), "never"]
     asked = await bot.people.say(f"{MENTION} count")
     await bot.people.sees(asked, "I am at it" if how == "card" else "time.sleep")
 
@@ -176,13 +168,15 @@ async def test_a_stop_button_of_an_earlier_request_stops_nothing(bot: DiscordBot
 async def test_a_message_during_a_run_is_shown_as_queued_steers_it_and_the_card_follows(
     bot: DiscordBot, model: ModelServer
 ) -> None:
-    model.script[:] = [python("import time; print('go', flush=True); time.sleep(2.5)"), "Both."]
+    held = Held(python("print('went')"))
+    model.script[:] = [held, "Both."]
     root = await bot.people.say(f"{MENTION} a")
-    await bot.people.sees(root, "time.sleep")
+    await bot.people.sees(root, "I am at it")
 
     asked = await bot.people.say("make it blue", thread=root)
     await bot.server.until(lambda: "⏳" in bot.people.reactions(asked))
     last = await bot.server.until(lambda: bot.people.messages(root)[-1]["content"].startswith("💭"))
+    held.release()
     await bot.people.ended(asked)
 
     assert last

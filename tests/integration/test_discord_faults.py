@@ -17,7 +17,7 @@ from tests.doubles.discord_messages import words
 from tests.doubles.discord_people import MENTION
 from tests.doubles.discord_server import Fault
 from tests.doubles.given_up import GivenUp
-from tests.doubles.model_server import ModelServer, python
+from tests.doubles.model_server import Held, ModelServer, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -174,11 +174,13 @@ def live(bot: DiscordBot, thread: str) -> bool:
 async def test_a_thread_that_was_archived_meanwhile_is_opened_for_the_answer(
     bot: DiscordBot, model: ModelServer
 ) -> None:
-    model.script[:] = [python("import time; print('go', flush=True); time.sleep(1)"), "Done."]
+    held = Held()
+    model.script[:] = [python("print('went')"), held]
     asked = await bot.people.say(f"{MENTION} wait")
-    await bot.people.sees(asked, "go")
+    await bot.people.sees(asked, "went")
 
     bot.people.archive_thread(asked)
+    held.release()
     await bot.people.ended(asked)
 
     assert "Done." in bot.people.shown(asked)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,7 +16,7 @@ from tests.doubles.discord_guild import BOT, GENERAL, GUILD, PERMISSIONS
 from tests.doubles.discord_people import MENTION
 from tests.doubles.discord_server import Fault
 from tests.doubles.model_server import Fault as ModelFault
-from tests.doubles.model_server import ModelServer, python
+from tests.doubles.model_server import Held, ModelServer, python
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,11 +31,6 @@ async def bot(
     monkeypatch.setattr(calls, "FIRST_WAIT_SECONDS", 0.02)
     yield await connected_discord.as_new()
     assert connected_discord.server.violations == []
-
-
-def late(body: dict[str, Any]) -> str:
-    time.sleep(1.5)
-    return "never"
 
 
 async def configure(bot: DiscordBot, words: str, channel: str) -> None:
@@ -99,7 +92,7 @@ async def test_the_stop_of_a_follow_up_in_a_channel_stops_it(bot: DiscordBot, mo
     await configure(bot, "channel answer_in channel", "random")
     asked = await bot.people.say(f"{MENTION} hello", channel="random")
     await bot.people.ended(asked)
-    model.script[:] = [late]
+    model.script[:] = [Held()]
     again = await bot.people.say("and more", channel="random", reply_to=bot.people.said("random")[-1])
     await bot.people.sees("random", "I am at it")
 
@@ -110,7 +103,8 @@ async def test_the_stop_of_a_follow_up_in_a_channel_stops_it(bot: DiscordBot, mo
 
 async def test_a_stop_stops_what_it_is_about_and_nothing_beside_it(bot: DiscordBot, model: ModelServer) -> None:
     await configure(bot, "channel answer_in channel", "random")
-    model.script[:] = [late, late]
+    held = Held()
+    model.script[:] = [held, held]
     one = await bot.people.say(f"{MENTION} one", channel="random")
     two = await bot.people.say(f"{MENTION} two", channel="random", user="bob")
     await bot.server.until(lambda: bot.people.shown("random").count("I am at it") == 2)
@@ -120,17 +114,20 @@ async def test_a_stop_stops_what_it_is_about_and_nothing_beside_it(bot: DiscordB
     await bot.people.press("tb:stop:", message=card["id"], user="ada")
 
     assert await bot.people.ended(one) == "🛑"
+    held.release()
     assert await bot.people.ended(two) == "✅"
 
 
 async def test_stop_in_a_channel_leaves_what_others_asked_in_threads(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [late]
+    held = Held()
+    model.script[:] = [held]
     asked = await bot.people.say(f"{MENTION} secret")
     await bot.people.sees(asked, "I am at it")
 
     said = await bot.people.slash("sandbox stop", user="bob")
 
     await bot.server.until(lambda: "Nothing is running here" in said.shown)
+    held.release()
     assert await bot.people.ended(asked) == "✅"
 
 
@@ -144,10 +141,12 @@ async def test_a_channel_where_we_may_not_answer_costs_no_request(bot: DiscordBo
 
 
 async def test_a_right_that_is_lost_meanwhile_ends_the_request(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [late]
+    held = Held()
+    model.script[:] = [held]
     asked = await bot.people.say(f"{MENTION} hello", channel="data")
     await bot.people.sees(asked, "I am at it")
     bot.server.api.guild.deny("data", "send_messages", "send_messages_in_threads")
+    held.release()
 
     assert await bot.people.ended(asked) == "✅"
 
@@ -195,7 +194,8 @@ async def test_a_file_whose_address_is_a_day_old_is_said_to_be_left_out(bot: Dis
 
 
 async def test_a_deleted_thread_is_not_made_again(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [late, late]
+    held = Held()
+    model.script[:] = [held, held]
     asked = await bot.people.say(f"{MENTION} secret")
     await bot.people.sees(asked, "I am at it")
     queued = await bot.people.say("and more", thread=asked)
@@ -203,6 +203,7 @@ async def test_a_deleted_thread_is_not_made_again(bot: DiscordBot, model: ModelS
 
     bot.people.delete_thread(asked)
     bot.people.message(asked)["flags"] = 0  # Discord would let it have another
+    held.release()
     await bot.people.ended(asked)
     await asyncio.sleep(0.3)
 
@@ -237,10 +238,13 @@ async def test_who_may_not_ask_is_not_told_so_at_every_word(bot: DiscordBot, mod
 
 
 async def test_only_who_asked_deletes_an_answer_and_is_called(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [python("import time; print('go', flush=True); time.sleep(0.5)"), *[ModelFault(status=400)] * 4]
+    held = Held(python("print('went')"))
+    model.script[:] = [held, *[ModelFault(status=400)] * 4]
     asked = await bot.people.say(f"{MENTION} go")
-    await bot.people.sees(asked, "go")
-    await bot.people.say("also this", thread=asked, user="bob")
+    await model.asked()
+    also = await bot.people.say("also this", thread=asked, user="bob")
+    await bot.server.until(lambda: "⏳" in bot.people.reactions(also))
+    held.release()
     await bot.people.ended(asked)
     last = bot.people.said(asked)[-1]
 
@@ -261,7 +265,7 @@ async def test_a_press_that_fails_is_told(bot: DiscordBot, model: ModelServer) -
 
 
 async def test_messages_that_are_deleted_together_are_all_withdrawn(bot: DiscordBot, model: ModelServer) -> None:
-    model.script[:] = [late]
+    model.script[:] = [Held()]
     asked = await bot.people.say(f"{MENTION} hello")
     await bot.people.sees(asked, "I am at it")
     told = {"ids": [asked, "1"], "channel_id": GENERAL, "guild_id": GUILD}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from tests.doubles.model_server import Fault, ModelServer, python
+from tests.doubles.model_server import Fault, Held, ModelServer, python
 from tests.doubles.slack_bot import SlackBot
 from tests.doubles.slack_people import MENTION, buttons
 
@@ -117,12 +117,14 @@ async def test_stop_in_four_ways(bot: SlackBot, model: ModelServer, how: str) ->
 
 
 async def test_a_message_during_a_run_is_shown_as_queued_and_steers_it(bot: SlackBot, model: ModelServer) -> None:
-    model.script[:] = [python("import time; print('go', flush=True); time.sleep(0.5)"), "Both."]
+    held = Held(python("print('went')"))
+    model.script[:] = [held, "Both."]
     root = await bot.people.say(f"{MENTION} a")
-    await bot.people.sees(root, "time.sleep")
+    await model.asked()
 
     ts = await bot.people.say("make it blue", thread=root)
     queued = await bot.server.until(lambda: "hourglass_flowing_sand" in bot.server.api.reactions["C1", ts])
+    held.release()
     await bot.people.ended(ts)
 
     assert queued
@@ -177,10 +179,13 @@ async def test_a_changed_message_that_ran_offers_another_run(bot: SlackBot, mode
 
 
 async def test_a_message_that_joined_and_is_changed_then_runs_by_itself(bot: SlackBot, model: ModelServer) -> None:
-    model.script[:] = [python("import time; time.sleep(0.4); print('a')"), "Both."]
+    held = Held(python("print('a')"))
+    model.script[:] = [held, "Both."]
     root = await bot.people.say(f"{MENTION} a")
-    await bot.people.sees(root, "time.sleep")
+    await model.asked()
     ts = await bot.people.say("make it blue", thread=root)
+    await bot.server.until(lambda: "hourglass_flowing_sand" in bot.server.api.reactions["C1", ts])
+    held.release()
     await bot.people.ended(ts)
 
     await bot.people.edit(ts, "make it green")
