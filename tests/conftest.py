@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -32,6 +34,27 @@ def missing(service: str, error: object) -> None:
     if CI:
         pytest.fail(f"{service} is missing: {error}")
     pytest.skip(f"{service} is missing: {error}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that asks for gVisor starts an engine and tells it of the image."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "gvisor" in callspec.params.values():
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture
+def no_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that end in .invalid are unknown at once; a resolver that nobody answers takes many seconds for it."""
+    look_up = socket.getaddrinfo
+
+    def known(host: str, *arguments: Any, **more: Any) -> Any:
+        if str(host).endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
 
 
 @pytest.fixture(scope="session")

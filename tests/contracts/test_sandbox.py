@@ -157,9 +157,9 @@ async def test_a_dead_interpreter_is_told_and_replaced(sandbox: Sandbox, code: s
 async def test_variables_lost_between_two_cells_are_told_with_the_next(sandbox: Sandbox) -> None:
     await run(sandbox, "1")
     await run(sandbox, "import os, threading\nthreading.Timer(0.2, lambda: os._exit(1)).start()")
-    await asyncio.sleep(0.6)
+    while not outcome(await run(sandbox, "sleep 0.05", "bash")).variables_lost_before:
+        pass
 
-    assert outcome(await run(sandbox, "1")).variables_lost_before
     assert not outcome(await run(sandbox, "1")).variables_lost_before
 
 

@@ -153,7 +153,7 @@ class People(Hands):
         """What the bot said there, as a person reads it."""
         return "\n".join(words(message) for message in self.said(channel, user))
 
-    async def sees(self, channel: str, text: str, timeout: float = 20, user: str = "ada") -> None:
+    async def sees(self, channel: str, text: str, timeout: float = 60, user: str = "ada") -> None:
         """Return once a channel or thread shows `text`."""
         try:
             await self.server.until(lambda: self._there(channel, user) and text in self.shown(channel, user), timeout)
@@ -168,7 +168,7 @@ class People(Hands):
     def reactions(self, message_id: str, by: str = BOT) -> set[str]:
         return {emoji for emoji, user_id in self.kept.reactions[message_id] if user_id == by}
 
-    async def ended(self, message_id: str, timeout: float = 20) -> str:
+    async def ended(self, message_id: str, timeout: float = 60) -> str:
         """The sign that the bot ends a message with."""
         try:
             found = await self.server.until(lambda: ENDS & self.reactions(message_id), timeout)

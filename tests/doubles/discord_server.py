@@ -179,7 +179,7 @@ class DiscordServer:
     def changed(self) -> None:
         self._event.set()
 
-    async def until(self, predicate: Callable[[], Any], seconds: float = 20) -> Any:
+    async def until(self, predicate: Callable[[], Any], seconds: float = 60) -> Any:
         """The first true value of `predicate`, which may look at the bot as well: that tells nobody when it changes."""
         async with asyncio.timeout(seconds):
             while not (found := predicate()):

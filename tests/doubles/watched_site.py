@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,9 +18,8 @@ from sandbox.service import SandboxService, ServiceSettings
 from sandbox.snapshot import Snapshots
 from tests.doubles.clock import Clock
 from tests.doubles.faulty_engine import FaultyEngine
+from tests.doubles.loop_watch import HELD_UP_SECONDS, loop_watch
 from tests.doubles.process_engine import ProcessEngine
-
-HELD_UP_SECONDS = 0.3  # what is synchronous takes seconds; the rest is this machine's other work
 
 
 class Site:
@@ -57,27 +55,16 @@ class Site:
 @asynccontextmanager
 async def watched_site(site: Site) -> AsyncIterator[Site]:
     """A site whose end is checked: no container, no task, nothing counted as live, and the loop was never held up."""
-    held_up = 0.0
-
-    async def watch() -> None:
-        nonlocal held_up
-        while True:
-            started = time.monotonic()
-            await asyncio.sleep(0.01)
-            held_up = max(held_up, time.monotonic() - started - 0.01)
-
     try:
         with capture_logs():  # a pretty traceback takes its second, and is not what is timed here
-            async with site.service, asyncio.TaskGroup() as group:
-                watching = group.create_task(watch())
+            async with site.service, loop_watch() as watch:
                 yield site
-                watching.cancel()
         left = await site.containers()
     finally:
         await site.processes.aclose()
     assert (left, site.service.live) == (0, 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert held_up < HELD_UP_SECONDS
+    assert watch.held_up < HELD_UP_SECONDS
 
 
 @asynccontextmanager

@@ -75,6 +75,7 @@ async def test_a_thread_goes_on_after_a_restart_and_its_buttons_work(
     assert shown.ephemeral
 
 
+@pytest.mark.timeout(300)
 async def test_two_hundred_mentions_and_kill_9_in_the_burst_are_answered_once_in_order(
     tmp_path: Path, chat: DiscordServer, model: ModelServer
 ) -> None:

@@ -65,6 +65,7 @@ async def test_a_thread_goes_on_after_a_restart(tmp_path: Path, chat: SlackServe
     assert "twice 42" in people.shown(root)
 
 
+@pytest.mark.timeout(300)
 async def test_two_hundred_mentions_and_kill_9_in_the_burst_are_answered_once_in_order(
     tmp_path: Path, chat: SlackServer, model: ModelServer
 ) -> None:

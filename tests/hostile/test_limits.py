@@ -33,7 +33,8 @@ async def test_four_busy_processes_get_no_more_than_the_one_processor(sandbox: S
     _, end = await run(sandbox, "for i in 1 2 3 4; do (while :; do :; done) & done; wait", "bash", timeout=1.5)
 
     assert end.status == "timeout"
-    assert 0.3 < end.cpu_ms / end.duration_ms < 1.5
+    assert end.cpu_ms > 50  # they did run
+    assert end.cpu_ms / end.duration_ms < 1.5
 
 
 FORK_LOOP = """
@@ -49,30 +50,33 @@ while True:
 """
 
 
-async def latency(sandbox: Sandbox, cells: int) -> float:
-    """The median of the seconds that a cell takes."""
+async def latencies(sandbox: Sandbox, cells: int) -> list[float]:
+    """The seconds that each cell takes."""
     times: list[float] = []
     for _ in range(cells):
         started = time.monotonic()
         text, _ = await run(sandbox, "print(1)")
         times.append(time.monotonic() - started)
         assert text == "1\n"
-    return statistics.median(times)
+    return times
 
 
 async def test_a_fork_loop_meets_an_error_and_does_not_slow_the_cells_of_another_sandbox(engine: DockerEngine) -> None:
     """Case 4: twice as slow is allowed, and 50 ms on top, since a cell takes 2 ms and machines are noisy."""
     bombed = await start(engine, Limits(memory_mib=512, timeout_seconds=15))
     other = await start(engine)
-    quiet = await latency(other, 30)
+    quiet: list[float] = []
+    busy: list[float] = []
 
-    async with contextlib.aclosing(bombed.run(FORK_LOOP)) as events:
-        said = await anext(events)
-        busy = await latency(other, 60)
+    for _ in range(2):  # in turns, so that both meet the same machine
+        quiet += await latencies(other, 15)
+        async with contextlib.aclosing(bombed.run(FORK_LOOP)) as events:
+            said = await anext(events)
+            busy += await latencies(other, 30)
+        assert isinstance(said, Output)
+        assert said.text == "Resource temporarily unavailable\n"
 
-    assert isinstance(said, Output)
-    assert said.text == "Resource temporarily unavailable\n"
-    assert busy < 2 * quiet + 0.05
+    assert statistics.median(busy) < 2 * statistics.median(quiet) + 0.05
     assert await works(bombed)
     await bombed.remove()
     await other.remove()

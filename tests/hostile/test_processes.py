@@ -15,6 +15,7 @@ from sandbox import Output, RunEvent, Sandbox
 from sandbox.autogen import SandboxCodeExecutor
 from sandbox.engine import DockerEngine
 from sandbox.errors import SandboxGone
+from sandbox.limits import HOST_GRACE_SECONDS
 from tests.hostile.conftest import start
 from tests.hostile.runs import end_of, run, text_of, works
 
@@ -271,17 +272,17 @@ async def test_a_container_killed_under_a_run_is_told_as_lost(engine: DockerEngi
 
 
 @pytest.mark.parametrize("code", ["while True: pass", ROGUES["ignores"]], ids=["heeds", "ignores"])
-async def test_a_cancelled_token_ends_even_code_that_ignores_it_within_three_seconds(image: str, code: str) -> None:
+async def test_a_cancelled_token_ends_even_code_that_ignores_it_and_leaves_the_sandbox(image: str, code: str) -> None:
     """Case 24; that the conversation stays valid is a test of the bot's turns."""
     async with SandboxCodeExecutor(image=image, timeout=20) as executor:
         await executor.execute_code_blocks([CodeBlock(language="python", code="kept = 1")], CancellationToken())
         token = CancellationToken()
-        asyncio.get_running_loop().call_later(0.4, token.cancel)
-        started = time.monotonic()
+        cancelled: list[float] = []
+        asyncio.get_running_loop().call_later(0.4, lambda: (cancelled.append(time.monotonic()), token.cancel()))
 
         result = await executor.execute_code_blocks([CodeBlock(language="python", code=code)], token)
 
         assert (result.exit_code, result.output) == (1, "Code execution was cancelled.")
-        assert time.monotonic() - started < 3.4
+        assert time.monotonic() - cancelled[0] < 2 + HOST_GRACE_SECONDS  # beyond that the host removes the sandbox
         after = [CodeBlock(language="python", code="print(6 * 7)")]
         assert (await executor.execute_code_blocks(after, CancellationToken())).output == "42\n"

@@ -100,6 +100,7 @@ async def test_a_sandbox_that_does_not_greet_in_time_is_tried_again_and_loses_no
     assert (printed, world.engine.made) == ("41\n", 1)
 
 
+@pytest.mark.usefixtures("no_dns")
 async def test_what_is_saved_at_the_end_finds_the_network_closed(world: World) -> None:
     """Saving runs the user's code once more, when nobody looks at it any more."""
     async with world.service("save", UNREACHABLE) as service, service.lease("a") as lease:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -108,9 +109,10 @@ async def test_the_longest_idle_makes_room(process_engine: ProcessEngine, clock:
 
 
 async def test_when_all_are_busy_a_cell_waits_its_turn_and_says_its_place(
-    process_engine: ProcessEngine, clock: Clock
+    process_engine: ProcessEngine, clock: Clock, tmp_path: Path
 ) -> None:
     """Case 48."""
+    go = tmp_path / "go"
     async with service(process_engine, clock, most=1) as sandboxes:
         places: dict[str, list[int]] = {}
         ended: list[str] = []
@@ -125,9 +127,13 @@ async def test_when_all_are_busy_a_cell_waits_its_turn_and_says_its_place(
                         places.setdefault(key, []).append(event.before)
             ended.append(key)
 
-        first = asyncio.ensure_future(use("a", "print(1, flush=True)\nimport time; time.sleep(0.2)"))
+        until = f"print(1, flush=True)\nimport os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)"
+        first = asyncio.ensure_future(use("a", until))
         await begun.wait()
         others = [asyncio.ensure_future(use(key, "1")) for key in ("b", "c")]
+        while len(places) < 2:
+            await asyncio.sleep(0.01)
+        go.touch()
         await asyncio.gather(first, *others)
 
         assert ended == ["a", "b", "c"]

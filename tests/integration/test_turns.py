@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from bot.model import Attachment, File, Picture
 from tests.doubles.bot import SECRET, Bot
+from tests.doubles.loop_watch import loop_watch
 from tests.doubles.model_server import Call, Fault, ModelServer, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
@@ -180,20 +180,10 @@ async def test_the_reset_word_empties_the_sandbox(bot: Bot, model: ModelServer) 
 async def test_a_flood_of_small_prints_keeps_the_loop_free(bot: Bot, model: ModelServer) -> None:
     code = "import sys\nfor n in range(20_000): sys.stdout.write('.\\n'); sys.stdout.flush()"
     model.script[:] = [python(code), "Done."]
-    longest = 0.0
+    async with loop_watch() as watch:
+        assert await bot.ask("flood") == "done"
 
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - before)
-
-    watching = asyncio.ensure_future(watch())
-    assert await bot.ask("flood") == "done"
-    watching.cancel()
-
-    assert longest < 1.0  # a bound for a noisy machine; minutes before the live output was bounded
+    assert watch.held_up < 1.0  # minutes before the live output was bounded
 
 
 @pytest.mark.parametrize("count", [3_000, 30_000])
