@@ -25,6 +25,7 @@ from sandbox.instances import is_abandoned
 from sandbox.records import Record
 
 OK, FAILED = 0, 1
+PIPED_COLUMNS = 240  # of the list where no terminal bounds it
 ID_CHARS = 12  # of a container's id in the list
 SHORTEST_NAME = 4  # of a beginning that may name a sandbox to kill
 
@@ -67,6 +68,8 @@ async def show(settings: Settings, console: Console, *, as_json: bool) -> int:
     elif not rows:
         console.print("No thread has a sandbox.")
     else:
+        if not console.is_terminal:  # for another program to read: a thread's name in pieces is of no use there
+            console.width = PIPED_COLUMNS
         console.print(_table(rows))
     return OK
 

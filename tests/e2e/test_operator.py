@@ -31,10 +31,12 @@ def rows(folder: Path) -> list[dict[str, object]]:
 def test_a_named_conversation_is_kept_and_listed_until_its_next_turn(tmp_path: Path) -> None:
     first = run(tmp_path, "ask", "--thread", "demo", "```\nx = 41\nopen('a.txt', 'w').write('hi')\n```")
     (row,) = rows(tmp_path)
+    piped = run(tmp_path, "sandboxes", "list").stdout
     second = run(tmp_path, "ask", "--thread", "demo", "```\nprint(x + 1, open('a.txt').read())\n```")
 
     assert first.returncode == second.returncode == 0
     assert (row["thread"], row["state"], row["last_cell"]) == ("terminal/local/terminal/demo", "saved", "x = 41")
+    assert "terminal/local/terminal/demo" in piped
     assert "Brought back after a pause: 1 file and variables x." in second.stdout
     assert "42 hi" in second.stdout
     assert containers(tmp_path) == []
