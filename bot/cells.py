@@ -76,6 +76,8 @@ class TurnCells:
         self._cpu_ms = 0
         # a model may ask for several cells at once; one interpreter takes one at a time
         self._one = asyncio.Lock()
+        # how the sandbox was found, as far as the thread knows; what the lease finds later is told with a cell
+        self._told: Arrival | None = lease.arrival
 
     async def run(self, language: str, code: str) -> CellResult:
         """See bot.ports.Cells."""
@@ -111,17 +113,23 @@ class TurnCells:
 
     async def _resume(self, request_id: str) -> CellResult:
         """The outcome of a cell that an earlier process began: read on where its sandbox lives, never run again."""
-        before = self._lease.arrival
         try:
             return await self._read(request_id, self._lease.resume(request_id))
         except LookupError:
-            note = self._arrival_note(before, had_one=True)
-            return _unknown(sandbox_lost=self._lease.arrival is None, notes=(note,) if note else ())
+            return self._unknown()
         except SandboxError as error:
-            return _unknown(sandbox_lost=isinstance(error, SandboxGone))
+            return _cut_off(sandbox_lost=isinstance(error, SandboxGone))
+
+    def _unknown(self) -> CellResult:
+        """Of a cell that the sandbox knows nothing of: with what became of the sandbox, if it was not told before."""
+        now, told, self._told = self._lease.arrival, self._told, self._lease.arrival
+        if now is None or now is told or now.kind == "live":
+            return _cut_off(sandbox_lost=False)
+        note = arrival_words(replace(now, notice=""), had_one=False)
+        # where nothing says that there was a sandbox, it had perhaps not been made yet
+        return _cut_off(sandbox_lost=bool(now.notice) or (now.kind == "new" and self._count > 1), note=note)
 
     async def _read(self, request_id: str, run: AsyncGenerator[RunEvent, None]) -> CellResult:
-        before = self._lease.arrival
         seen = _Seen()
         stopper = asyncio.ensure_future(self._interrupt_on_stop())
         try:
@@ -146,13 +154,9 @@ class TurnCells:
                 seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
         result = await self._result(request_id, seen, seen.outcome)
-        note = self._arrival_note(before, had_one=self._count > 1)
+        now, told, self._told = self._lease.arrival, self._told, self._lease.arrival
+        note = "" if now is None or now is told else arrival_words(now, had_one=self._count > 1)
         return replace(result, notes=(note, *result.notes)) if note else result
-
-    def _arrival_note(self, before: Arrival | None, *, had_one: bool) -> str:
-        """What is to be told when the cell found another sandbox than the one before it had."""
-        now = self._lease.arrival
-        return "" if now is None or now is before else arrival_words(now, had_one=had_one)
 
     async def _interrupt_on_stop(self) -> None:
         await self._stop.wait()
@@ -246,13 +250,13 @@ def _waiting_words(event: Waiting) -> str:
     return f"All sandboxes are busy: {event.before} before this."
 
 
-def _unknown(*, sandbox_lost: bool, notes: tuple[str, ...] = ()) -> CellResult:
+def _cut_off(*, sandbox_lost: bool, note: str = "") -> CellResult:
     return CellResult(
         status="lost",
         exit_code=1,
         output="",
         message="I was restarted while this code ran. Its outcome is unknown, and it was not run again.",
-        notes=notes,
-        variables_kept=not sandbox_lost,
+        notes=(note,) if note else (),
+        variables_kept=bool(note) or not sandbox_lost,
         sandbox_lost=sandbox_lost,
     )

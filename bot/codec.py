@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 
 from bot.model import (
@@ -90,12 +90,13 @@ def quoted_from_json(value: Json) -> Quoted:
 
 
 def cell_from_json(value: Json) -> CellResult:
-    """The result that `asdict` made of a CellResult."""
+    """The result that `asdict` made of a CellResult, of another version perhaps."""
+    known = {field.name for field in fields(CellResult)}
     return CellResult(
         **{
-            **value,
+            **{name: item for name, item in value.items() if name in known},
             "shown": tuple(Artifact(**item) for item in value["shown"]),
             "files": tuple(Artifact(**item) for item in value["files"]),
-            "notes": tuple(value["notes"]),
+            "notes": tuple(value.get("notes", ())),
         }
     )

@@ -67,8 +67,8 @@ class TurnWork:
             cpu_seconds=min(parts.limits.cells.cpu_seconds, options.cpu_seconds),
             timeout_seconds=options.timeout,
         )
-        cells = TurnCells(turn.id, self._lease, steps, parts.turns, parts.artifacts, emit, stop, limits)
         notes = await self._news(steps, emit)
+        cells = TurnCells(turn.id, self._lease, steps, parts.turns, parts.artifacts, emit, stop, limits)
         context = [quoted_from_json(item) for item in (await steps.step("context", self._context))["messages"]]
         brought = [attachment for quoted in context for attachment in quoted.attachments][-CONTEXT_FILES:]
         await self._bring([*brought, *turn.message.attachments], emit)

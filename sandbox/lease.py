@@ -127,6 +127,7 @@ class Lease:
     async def resume(self, request_id: str) -> AsyncGenerator[RunEvent, None]:
         """Go on reading a run that an earlier process started. Raises LookupError when nobody can know its outcome."""
         if not self.has_state:
+            self.arrival = Arrival(kind="new", notice=await self._service.take_notice(self._entry))
             raise LookupError(request_id)
         arrival = await self._open_in_turn()
         if arrival.kind != "live" or self._entry.sandbox is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -72,15 +73,16 @@ class _Connection(aiosqlite.Connection):
     def stop(self) -> None:
         """As above, for who may not wait. Nothing is answered: the event loop may close before."""
         self._running = False
-        self._tx.put_nowait((None, self._shut))
-
-    def _shut(self) -> object:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.rollback()
-                connection.close()
-        return _STOP_RUNNING_SENTINEL
+        self._tx.put_nowait((None, partial(_shut, connection)))
+
+
+def _shut(connection: sqlite3.Connection | None) -> object:
+    if connection is not None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+            connection.close()
+    return _STOP_RUNNING_SENTINEL
 
 
 class _Cursor(aiosqlite.Cursor):

@@ -36,6 +36,7 @@ class State:
         self._source: Iterator[bytes] | None = None
         self._unpacker: Unpacker | None = None
         self._kernel_stage = ""  # -> starting -> asked -> interrupted -> answered
+        self._kind = Kind.SAVE  # what it is asked
         self._deadline = 0.0
         self._summary: dict[str, Any] = {}
         cells.aside = self._kernel_frame
@@ -113,33 +114,35 @@ class State:
             self._finish(str(error))
 
     def _ask_kernel(self, kind: Kind) -> None:
-        limits = {name: self._request.get(name) for name in ("each", "all", "seconds", "cwd")}
-        if not self._cells.keeper.ask(kind, self._stream, json.dumps(limits).encode()):
+        if self._cells.keeper.gave_up:
             self._kernel_stage = ""
             self._summary["variables"] = {"kept": [], "lost": [["all", "the interpreter is not running"]]}
             return
-        self._kernel_stage = "starting"
+        self._kernel_stage, self._kind = "starting", kind
         self._deadline = time.monotonic() + float(self._request.get("start") or 20.0)
-        self._look_at_start()
+        self._ask_when_ready()
 
-    def _look_at_start(self) -> None:
-        """What an interpreter takes to start is not on the clock of the variables."""
+    def _ask_when_ready(self) -> None:
+        """What an interpreter takes to start, or one after it, is not on the clock of the variables."""
         if self._kernel_stage == "starting" and self._cells.keeper.ready:
+            limits = {name: self._request.get(name) for name in ("each", "all", "seconds", "cwd")}
+            self._cells.keeper.ask(self._kind, self._stream, json.dumps(limits).encode())
             self._kernel_stage = "asked"
             self._deadline = time.monotonic() + float(self._request.get("seconds") or 5.0)
 
     def _kernel_frame(self, frame: Frame) -> None:
-        if frame.kind is Kind.END and frame.stream == self._stream and self._kernel_stage in WAITING:
+        if frame.kind is Kind.END and frame.stream == self._stream and self._kernel_stage in ("asked", "interrupted"):
             self._answered(parse_json(frame.payload))
 
     def _kernel_gone(self) -> None:
-        why = {
-            "starting": "the interpreter did not start",
-            "asked": "a variable ended the interpreter",
-            "interrupted": "a variable hung",
-        }
-        if self._kernel_stage in why:
-            self._answered({"kept": [], "lost": [["some", why[self._kernel_stage]]]})
+        if self._kernel_stage in ("asked", "interrupted"):
+            why = "a variable hung" if self._kernel_stage == "interrupted" else "a variable ended the interpreter"
+            self._answered({"kept": [], "lost": [["some", why]]})
+        elif self._kernel_stage == "starting" and self._cells.keeper.gave_up:
+            self._did_not_start()
+
+    def _did_not_start(self) -> None:
+        self._answered({"kept": [], "lost": [["all", "the interpreter did not start"]]})
 
     def _answered(self, variables: dict[str, Any]) -> None:
         self._kernel_stage = "answered"
@@ -155,8 +158,12 @@ class State:
 
     def tick(self) -> None:
         """Look at the clock: a variable that hangs is interrupted, an interpreter that heeds nothing is killed."""
-        self._look_at_start()
+        self._ask_when_ready()
         if self._kernel_stage not in WAITING or time.monotonic() < self._deadline:
+            return
+        if self._kernel_stage == "starting":
+            self._did_not_start()
+            self._cells.keeper.kill()
             return
         if self._kernel_stage == "asked":
             self._kernel_stage = "interrupted"
@@ -185,8 +192,6 @@ class State:
     def _finish(self, error: str | None = None) -> None:
         if self._kernel_stage in ("asked", "interrupted"):
             self._cells.keeper.interrupt(self._stream)
-        elif self._kernel_stage == "starting":  # it would load what nobody waits for, with nobody to stop it
-            self._cells.keeper.kill()
         self._kernel_stage = ""
         stream, self._stream = self._stream, 0
         self._source, self._unpacker = None, None

@@ -131,7 +131,7 @@ class FaultyEngine:
         wire = self._wrapped(inner)
         try:
             if isinstance(fault, Slow):
-                await asyncio.sleep(fault.seconds)
+                await self._sleep(fault)
         except BaseException:
             await asyncio.shield(self._engine.remove(container_id))
             raise
@@ -173,17 +173,22 @@ class FaultyEngine:
     async def _before(self, call: str, container_id: str) -> None:
         fault = await self._meet(call)
         if isinstance(fault, Slow):
-            await asyncio.sleep(fault.seconds)
+            await self._sleep(fault)
         elif isinstance(fault, Vanishing):
             await self._engine.remove(container_id)
             raise SandboxGone
+
+    async def _sleep(self, fault: Slow) -> None:
+        self.met.set()
+        await asyncio.sleep(fault.seconds)
 
     async def _meet(self, call: str) -> Fault | None:
         waiting = self._script[call]
         if not waiting:
             return None
         fault = waiting.popleft()
-        self.met.set()
+        if not isinstance(fault, Slow):
+            self.met.set()
         if isinstance(fault, Refusal):
             raise fault.error
         if isinstance(fault, Never):

@@ -8,13 +8,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 TICK_SECONDS = 0.01
 HELD_UP_SECONDS = 0.3  # what is synchronous takes seconds
 WORTH_A_LOOK_SECONDS = 0.05
 
-Wait = tuple[float, float]
-"""From when to when somebody slept who wanted to sleep for a tick."""
+
+class Wait(NamedTuple):
+    """Somebody slept who wanted to sleep for a tick: when, and what its thread had of the processor meanwhile."""
+
+    start: float
+    end: float
+    used: float
 
 
 @dataclass
@@ -26,17 +32,21 @@ class LoopWatch:
 
     @property
     def held_up(self) -> float:
-        """The longest time, in seconds, that the loop was late and a thread beside it was not."""
-        return max((end - start - TICK_SECONDS - self._noise(start, end) for start, end in self.loop), default=0.0)
+        """The longest time, in seconds, that the loop was late and a thread beside it was not.
 
-    def _noise(self, start: float, end: float) -> float:
-        return sum(max(0.0, min(end, stop) - max(start, begun)) for begun, stop in self.beside)
+        What the loop's thread has computed counts whole: one call in C may keep every other thread waiting.
+        """
+        return max((max(late.used, self._alone(late)) for late in self.loop), default=0.0)
+
+    def _alone(self, late: Wait) -> float:
+        noise = sum(max(0.0, min(late.end, other.end) - max(late.start, other.start)) for other in self.beside)
+        return late.end - late.start - TICK_SECONDS - noise
 
 
-def _keep(waits: list[Wait], started: float) -> None:
-    now = time.monotonic()
-    if now - started > WORTH_A_LOOK_SECONDS:
-        waits.append((started, now))
+def _keep(waits: list[Wait], start: float, used: float) -> None:
+    end = time.monotonic()
+    if end - start > WORTH_A_LOOK_SECONDS:
+        waits.append(Wait(start, end, time.thread_time() - used))
 
 
 @asynccontextmanager
@@ -46,15 +56,15 @@ async def loop_watch() -> AsyncIterator[LoopWatch]:
 
     def beside() -> None:
         while not ended.is_set():
-            started = time.monotonic()
+            started = time.monotonic(), time.thread_time()
             time.sleep(TICK_SECONDS)
-            _keep(watch.beside, started)
+            _keep(watch.beside, *started)
 
     async def within() -> None:
         while True:
-            started = time.monotonic()
+            started = time.monotonic(), time.thread_time()
             await asyncio.sleep(TICK_SECONDS)
-            _keep(watch.loop, started)
+            _keep(watch.loop, *started)
 
     thread = threading.Thread(target=beside, daemon=True)
     thread.start()

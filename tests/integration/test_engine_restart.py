@@ -67,13 +67,15 @@ def own(with_image: Path) -> Iterator[OwnEngine]:
 async def engine(own: OwnEngine) -> AsyncIterator[DockerEngine]:
     engine = DockerEngine(image=IMAGE, instance=f"restart-{os.urandom(4).hex()}", base_url=own.url)
     gc.disable()  # the SDK leaves a socket whose connect failed to the collector, which would warn in any test's name
-    yield engine
-    left = await engine.containers()
-    await engine.aclose()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-    gc.enable()
+    try:
+        yield engine
+        left = await engine.containers()
+        await engine.aclose()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+    finally:
+        gc.enable()
     assert left == []
 
 

@@ -74,6 +74,7 @@ async def test_who_gives_up_on_a_create_leaves_nothing_and_gives_the_place_back(
         await asyncio.wait([running])
 
         assert running.cancelled()
+        assert site.engine.made == isinstance(fault, Slow)
         assert (site.service.live, await site.containers()) == (0, 0)
         assert await site.prints("print(1)", key="b") == "1\n"
 

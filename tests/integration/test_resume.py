@@ -10,6 +10,7 @@ import pytest
 
 from bot.commands import sandbox_key
 from bot.memory_queue import MemorySteps
+from bot.model import Attachment
 from bot.text import LOST_SANDBOX
 from sandbox import Limits
 from sandbox.blobs import Blobs
@@ -89,23 +90,45 @@ async def test_a_sandbox_that_lives_is_not_called_lost_by_a_cell_that_was_cut_of
     assert LOST_SANDBOX not in bot.platform.text()
 
 
-async def test_what_came_back_under_a_cell_that_was_cut_off_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize(
+    ("fate", "told", "lost"),
+    [
+        ("saved", "Brought back after a pause: variables x.", False),
+        ("saved, then used and gone", "Brought back after a pause: variables x.", True),
+        ("gone", "", True),
+        ("never made", "", False),
+    ],
+)
+async def test_a_cell_that_was_cut_off_says_what_became_of_the_sandbox(
+    tmp_path: Path, fate: str, told: str, lost: bool, attached: bool
+) -> None:
     engine = ProcessEngine()
     service = SandboxService(engine, limits=Limits(timeout_seconds=10), snapshots=Snapshots(Blobs.at("memory://")))
+    file = Attachment(name="numbers.csv", size=3, source="f1")
     async with service as sandboxes, running_bot(tmp_path, sandboxes) as bot:
-        await bot.ask("```\nx = 41\n```")
-        turn = await bot.front.intake._inbox.claim(bot.message("```\nprint('ran')\n```"), answer=True)
+        bot.platform.files["f1"] = b"1,2"
+        if fate != "never made":
+            await bot.ask("```\nx = 41\n```")
+        asked = bot.message("```\nprint('ran')\n```", attachments=(file,) if attached else ())
+        turn = await bot.front.intake._inbox.claim(asked, answer=True)
         assert turn is not None
         await bot.turns.begin_run(f"{turn.id}.1", turn.id)
         async with sandboxes.lease(sandbox_key(turn.key)) as lease:
-            await lease.put_away()
+            if "saved" in fate:
+                await lease.put_away()
+            if "used" in fate:
+                assert (await lease.arrive()).kind == "restored"
+        for container in await engine.containers() if "gone" in fate else []:
+            await engine.remove(container.container_id)
 
-        await bot.runner.run(turn.id, MemorySteps({"sandbox": {"news": ""}}))  # it was there, before the crash
+        await bot.runner.run(turn.id, MemorySteps({"sandbox": {"news": ""}}))  # what was found before the crash
 
-        told = bot.platform.text()
-        assert "not run again" in told
-        assert "Brought back after a pause: variables x." in told
-        assert LOST_SANDBOX not in told
+        said = bot.platform.text()
+        assert "not run again" in said
+        assert told in said
+        assert said.count(LOST_SANDBOX) == lost
+        assert "while nobody used it" not in said
     await engine.aclose()
 
 
