@@ -1,11 +1,11 @@
 """Run untrusted Python and bash in a sealed container, in milliseconds, with variables and files that last.
 
-    async with SandboxService(engine) as service:
-        lease = await service.lease("thread-1")
-        async for event in lease.run("print(6 * 7)"):
-            ...
+    async with docker_engine() as engine, SandboxService(engine) as sandboxes:
+        async with sandboxes.lease("thread-1") as lease:
+            async for event in lease.run("print(6 * 7)"):
+                ...
 
-For AutoGen: `sandbox.autogen.SandboxCodeExecutor`.
+They are in `sandbox.alone` and `sandbox.service`. For AutoGen: `sandbox.autogen.SandboxCodeExecutor`.
 """
 
 from sandbox.contract import (

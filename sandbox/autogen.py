@@ -11,24 +11,19 @@ import contextlib
 import os
 from pathlib import Path
 
-import structlog
 from autogen_core import CancellationToken, Component
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 from pydantic import BaseModel, model_validator
 
+from sandbox.alone import make_engine
 from sandbox.contract import Cut, Display, Engine, Outcome, Output, Waiting
 from sandbox.egress import NetworkMode
-from sandbox.engine import DockerEngine
 from sandbox.errors import FileRefused, UnsupportedLanguage
 from sandbox.host_files import MAX_COPIED_BYTES, MAX_COPIED_FILES, read_files, write_inside
-from sandbox.image_build import ImageSource, ensure_image
-from sandbox.instances import process_instance
 from sandbox.limits import Limits
 from sandbox.reach import OwnGate, Reach, find_reach
 from sandbox.sandbox import Sandbox
 from sandbox.tunnels import EgressGate
-
-log = structlog.get_logger()
 
 FILENAME = "# filename:"
 
@@ -110,7 +105,7 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
     async def start(self) -> None:
         """Start the container. Raises SandboxError."""
         if self._sandbox is None:
-            self._engine = self._engine or await self._make_engine()
+            self._engine = self._engine or await make_engine(self._config.image)
             self._sandbox = await Sandbox.start(self._engine, os.urandom(6).hex(), self._limits)
             try:
                 await self._connect(self._engine, self._sandbox)
@@ -130,13 +125,6 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         if self._gate is None:
             self._gate = await self._own_gate.open(self._reach.egress)
         await sandbox.connect(self._gate, self._reach.network, "autogen")
-
-    async def _make_engine(self) -> Engine:
-        source = ImageSource(environment=os.environ)  # noqa: TID251 - stand-alone use has no settings of ours
-        image = self._config.image
-        if image is None:
-            image = await asyncio.to_thread(ensure_image, source, lambda line: log.info("image.build", line=line))
-        return DockerEngine(image=image, instance=process_instance())
 
     async def stop(self) -> None:
         """Remove the container."""
