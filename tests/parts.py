@@ -22,7 +22,10 @@ from tests.doubles.template import template
 TESTS = Path(__file__).parent
 NO_SERVICE = "not docker and not browser and not postgres"
 REWRITTEN = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # of plugins, by what is shared
-LIBRARY = ("sandbox.service", "tests.doubles.scripted_box")
+PROPERTIES = (
+    "unit"  # the folder whose tests need Hypothesis; its plugin costs every other process a quarter of a second
+)
+LIBRARY = ("sandbox.service", "sandbox.image_build", "pytest_asyncio.plugin", "tests.doubles.scripted_box")
 BOT = (
     "bot.app", "bot.durable", "bot.agent.autogen", "adapters.discord", "adapters.slack", "alembic.command", "hypothesis",
 )  # fmt: skip
@@ -75,7 +78,8 @@ def begin(modules: list[str]) -> int:
     gc.freeze()
     if pid := os.fork():
         return pid
-    status = pytest.main([*modules, "-m", NO_SERVICE, "-W", REWRITTEN])
+    plugins = [] if any(Path(module).parent.name == PROPERTIES for module in modules) else ["-p", "no:hypothesispytest"]
+    status = pytest.main([*modules, *plugins, "-m", NO_SERVICE, "-W", REWRITTEN])
     sys.stdout.flush()
     os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
 
