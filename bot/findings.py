@@ -10,7 +10,9 @@ from bot.settings import Settings
 from bot.views import Finding
 from sandbox import SandboxError
 
-LEAST_RUNC = (1, 2, 8)  # CVE-2025-31133, 52565, 52881
+LEAST_RUNC = {(1, 2): 8, (1, 3): 3}  # CVE-2025-31133, 52565, 52881
+LEAST_KERNEL = {(5, 10): 254, (5, 15): 204, (6, 1): 170, (6, 6): 137, (6, 12): 85, (6, 18): 22, (6, 19): 12}
+"""Where kernel.org mended CVE-2026-31431 ("Copy Fail"), by series; 7.0 and what follows have it from the first."""
 LEAST_ENGINE = (29, 5, 1)  # CVE-2026-41567, 42306, 41568
 
 
@@ -28,12 +30,14 @@ async def engine_findings(settings: Settings) -> list[Finding]:
 
 
 async def start_findings(settings: Settings) -> list[Finding]:
-    """What a bot says when it starts, and goes on. Raises SandboxError."""
+    """What a bot says when it starts: errors, and who holds the socket. Raises SandboxError."""
     engine = make_engine(settings, instance="doctor")
     try:
-        return socket_findings((await engine.version())["Info"], await engine.is_bare())
+        found, is_bare = await engine.version(), await engine.is_bare()
     finally:
         await engine.aclose()
+    errors = [finding for finding in judged(found, settings.runtime, is_bare) if finding.level == "error"]
+    return errors + [finding for finding in socket_findings(found["Info"], is_bare) if finding.level != "ok"]
 
 
 def judged(found: dict[str, Any], runtime: str, is_bare: bool) -> list[Finding]:
@@ -42,9 +46,11 @@ def judged(found: dict[str, Any], runtime: str, is_bare: bool) -> list[Finding]:
     return [
         Finding(level="ok", what=f"Docker Engine {found['Version']} answers (API {found['ApiVersion']})"),
         *_versions(found),
+        *_kernel(about, runtime),
         *_runtime(runtime, about.get("Runtimes") or {}),
         *_limits(about),
         *_privileges(about),
+        *_storage(about),
         *socket_findings(about, is_bare),
     ]
 
@@ -55,13 +61,48 @@ def _versions(found: dict[str, Any]) -> list[Finding]:
         wanted = ".".join(map(str, LEAST_ENGINE))
         what = f"Docker Engine {found['Version']} has known holes in its copy calls, which Threadbox never uses"
         findings.append(Finding(level="warning", what=what, mend=f"Upgrade to {wanted} or newer."))
-    runc = next((part["Version"] for part in found.get("Components", []) if part["Name"] == "runc"), "0")
-    if _numbers(runc) < LEAST_RUNC:
-        wanted = ".".join(map(str, LEAST_RUNC))
+    runc = next((part["Version"] for part in found.get("Components", []) if part["Name"] == "runc"), "")
+    if _numbers(runc) and _is_older(runc, LEAST_RUNC):
         what = f"runc {runc} has known ways out of a container (CVE-2025-31133 and others)"
-        mend = f"Upgrade to {wanted} or newer before strangers use it."
+        mend = f"Upgrade to {_listed(LEAST_RUNC)} or newer before strangers use it."
         findings.append(Finding(level="warning", what=what, mend=mend))
     return findings
+
+
+def _kernel(about: dict[str, Any], runtime: str) -> list[Finding]:
+    """Of the kernel that sandboxes share with the host: with a runtime that has its own it matters less."""
+    version = str(about.get("KernelVersion", ""))
+    if runtime or not version or not _is_older(version, LEAST_KERNEL):
+        return []
+    what = f"Linux {version} has a known way to root (CVE-2026-31431), unless your distribution has mended it"
+    mend = (
+        f"Upgrade it; kernel.org's are mended from {_listed(LEAST_KERNEL)} and 7.0 on. Sandboxes cannot open that door."
+    )
+    return [Finding(level="warning", what=what, mend=mend)]
+
+
+def _storage(about: dict[str, Any]) -> list[Finding]:
+    """Only some drivers limit what a container writes to disk; ours write none, so that it costs nothing to lack it."""
+    backing = dict(about.get("DriverStatus") or []).get("Backing Filesystem", "")
+    if about.get("Driver") != "overlay2" or backing == "xfs":
+        return []
+    return [
+        Finding(
+            level="ok", what=f"No quota of disk (overlay2 on {backing}), and none needed: sandboxes write to memory"
+        )
+    ]
+
+
+def _is_older(version: str, least: dict[tuple[int, int], int]) -> bool:
+    """Than the first that was mended in its series; series between those named, and before them, never were."""
+    major, minor, patch = (*_numbers(version), 0, 0, 0)[:3]
+    if (major, minor) > max(least):
+        return False
+    return patch < least.get((major, minor), patch + 1)
+
+
+def _listed(least: dict[tuple[int, int], int]) -> str:
+    return ", ".join(f"{major}.{minor}.{patch}" for (major, minor), patch in sorted(least.items()))
 
 
 def _runtime(name: str, there: dict[str, Any]) -> list[Finding]:

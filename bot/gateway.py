@@ -35,10 +35,8 @@ OK = 0
 async def serve(settings: Settings, say: Say) -> int:
     """Serve until cancelled. Raises BotError, SandboxError."""
     make_slack_config(settings), make_discord_config(settings)  # what is wrong there is said at once
+    await look_at_engine(settings, say)
     await have_image(settings, say)
-    for finding in await start_findings(settings):
-        if finding.level != "ok":
-            say(f"{finding.level}: {finding.what}. {finding.mend}")
     async with App(settings) as app, AsyncExitStack() as stack:
         parts = app.parts
         connected = await _connect(app, settings)
@@ -94,6 +92,23 @@ def serves_web(settings: Settings) -> bool:
     return settings.web == "on" or (
         settings.web == "auto" and settings.slack_bot_token is None and settings.discord_bot_token is None
     )
+
+
+async def look_at_engine(settings: Settings, say: Say) -> None:
+    """Warn of an engine that cannot hold hostile code, or refuse it. Raises ConfigurationError, SandboxError."""
+    for finding in await start_findings(settings):
+        if finding.level == "error" and reaches_others(settings) and not settings.trust_everyone:
+            raise ConfigurationError(
+                f"{finding.what}. {finding.mend} Where nobody who reaches the bot is a stranger, "
+                "THREADBOX_TRUST_EVERYONE=true starts it all the same."
+            )
+        say(f"{finding.level}: {finding.what}. {finding.mend}")
+
+
+def reaches_others(settings: Settings) -> bool:
+    """Whether more people can write to the bot than who sits at this machine."""
+    has_token = settings.slack_bot_token is not None or settings.discord_bot_token is not None
+    return has_token or (serves_web(settings) and settings.web_host not in LOOPBACK)
 
 
 def make_slack_config(settings: Settings) -> SlackConfig | None:

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     image: str | None = None
     image_packages: str = ""
     runtime: str = ""
+    trust_everyone: bool = False
 
     # the web chat
     web_host: str = "127.0.0.1"

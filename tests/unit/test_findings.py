@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
         "PidsLimit": True,
         "CpuCfsQuota": True,
         "CgroupDriver": "systemd",
+        "KernelVersion": "7.0.3",
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"],
         "Runtimes": {"runc": {"path": "runc"}, "runsc": {"path": "runsc"}, "loose": {"runtimeArgs": ["--ignore-cgroups"]}},
     },
@@ -51,6 +52,40 @@ def test_a_runtime_without_limits_is_an_error_and_so_is_one_that_is_not_there() 
 
     assert loose.startswith("error: The runtime loose runs with --ignore-cgroups")
     assert missing == "error: The engine has no runtime kata"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "is_old"),
+    [
+        ("6.18.44", False), ("6.18.21", True), ("6.18.22-1-cloud", False), ("6.8.0-110-generic", True), ("5.4.300", True),
+        ("6.1.170", False), ("6.20.1", False), ("7.0-rc1", False), ("8.1.0", False),
+    ],
+)  # fmt: skip
+def test_a_kernel_with_a_known_way_to_root_is_warned_of(kernel: str, is_old: bool) -> None:
+    warnings = said(KernelVersion=kernel)
+
+    assert [warning.partition(" has a known way")[0] for warning in warnings] == [f"warning: Linux {kernel}"] * is_old
+    assert said("runsc", KernelVersion=kernel) == []
+
+
+@pytest.mark.parametrize(
+    ("runc", "is_old"),
+    [("1.1.12", True), ("1.2.7", True), ("1.2.8", False), ("1.3.2", True), ("1.3.3", False), ("1.4.0", False)],
+)
+def test_a_runc_with_a_known_way_out_is_warned_of(runc: str, is_old: bool) -> None:
+    found = {**GOOD, "Components": [{"Name": "runc", "Version": runc}]}
+
+    assert any("known ways out" in finding.what for finding in judged(found, "", True)) == is_old
+
+
+def test_a_missing_quota_of_disk_is_told_and_no_fault() -> None:
+    found = {**GOOD, "Info": {**GOOD["Info"], "Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}}
+
+    (told,) = [finding for finding in judged(found, "", True) if "quota" in finding.what]
+    assert (told.level, told.what) == (
+        "ok",
+        "No quota of disk (overlay2 on extfs), and none needed: sandboxes write to memory",
+    )
 
 
 def test_old_versions_are_warned_of() -> None:
