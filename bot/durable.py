@@ -7,22 +7,28 @@ one-second clock by id. Chunks of output never pass through here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from dbos._serialization import Serializer  # the only place that has the base class; checked by the contract tests
+from sqlalchemy.engine import make_url
 
 from bot.model import Json, TurnStatus
 from bot.turn import TurnRunner
 
 log = structlog.get_logger()
 
-APPLICATION_VERSION = "2"  # raised when the sequence of steps of a turn changes
+APPLICATION_VERSION = "3"  # raised when the sequence of steps of a turn changes
 QUEUE = "turns"
 POLL_SECONDS = 0.02
+AT_A_TIME = 500  # workflows of another version, or finished, that are forgotten with one call
+KEEP_FINISHED = timedelta(days=7)
 STOP_SECONDS = 10.0  # for turns that are cut off when the process stops
 
 
@@ -43,6 +49,14 @@ class JsonSerializer(Serializer):
     def name(self) -> str:
         """Kept beside every value."""
         return "threadbox_json_1"
+
+
+def _use_wal(database_url: str) -> None:
+    """SQLite keeps this with the file: a writer then holds up no reader."""
+    path = make_url(database_url).database
+    if database_url.startswith("sqlite") and path:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _plain(value: Any) -> Any:
@@ -67,8 +81,9 @@ class DbosSteps:
 class DbosTurnQueue:
     """The TurnQueue port on DBOS; one instance a process, as DBOS is."""
 
-    def __init__(self, *, database_url: str, turns_at_once: int) -> None:
+    def __init__(self, *, database_url: str, turns_at_once: int, version: str = APPLICATION_VERSION) -> None:
         self._database_url = database_url
+        self._version = version
         self._turns_at_once = turns_at_once
         self._workflow: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -78,12 +93,13 @@ class DbosTurnQueue:
         config: DBOSConfig = {
             "name": "threadbox",
             "system_database_url": self._database_url,
-            "application_version": APPLICATION_VERSION,
+            "application_version": self._version,
             "executor_id": "local",
             "serializer": JsonSerializer(),
             "log_level": "WARNING",
             "console_log_level": "WARNING",
         }
+        _use_wal(self._database_url)  # before anything else runs; DBOS takes over the threads of this loop
         DBOS(config=config)
 
         @DBOS.workflow(name="turn")
@@ -95,6 +111,29 @@ class DbosTurnQueue:
         await DBOS.register_queue_async(
             QUEUE, partition_concurrency=1, worker_concurrency=self._turns_at_once, polling_interval_sec=POLL_SECONDS
         )
+        await self._forget_useless()
+
+    async def _forget_useless(self) -> None:
+        """Workflows of another version, which nobody would take up and which hold their threads; and old finished ones.
+
+        The sweep queues the turns again that have not ended: one that had begun finds so, and says it.
+        """
+        unfinished = await DBOS.list_workflows_async(
+            status=["PENDING", "ENQUEUED", "DELAYED"], load_input=False, load_output=False
+        )
+        useless = [found.workflow_id for found in unfinished if found.app_version != self._version]
+        before = (datetime.now(UTC) - KEEP_FINISHED).isoformat()
+        finished = await DBOS.list_workflows_async(
+            status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_before=before,
+            load_input=False,
+            load_output=False,
+        )
+        useless += [found.workflow_id for found in finished]
+        for first in range(0, len(useless), AT_A_TIME):
+            await DBOS.delete_workflows_async(useless[first : first + AT_A_TIME])
+        if useless:
+            log.info("turns.forgotten", count=len(useless))
 
     async def enqueue(self, turn_id: str, thread_id: str) -> None:
         """See bot.ports.TurnQueue."""

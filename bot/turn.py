@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 EffectiveOf = Callable[[ThreadKey], Awaitable[Effective]]
 SIGNS: dict[TurnStatus, Sign] = {"done": "done", "stopped": "stopped", "failed": "failed"}
+UPGRADED = "I was upgraded while I was at this, and cannot go on where I was. Press Retry to run it again."
 SIGN_SECONDS = 5.0  # for a reaction; a platform that does not take one delays nothing
 
 
@@ -107,12 +108,21 @@ class TurnRunner:
                 return "failed"
 
     async def _run(self, turn: Turn, platform: Platform, steps: Steps, stop: Stop) -> TurnStatus:
+        async def status_before() -> Json:
+            return {"status": turn.status}
+
+        # in a life that goes on after a crash this is what the first life found
+        is_new = (await steps.step("begin", status_before))["status"] == "queued"
         if not await self._turns.start(turn.id):
             return "joined"
         await self._sign(platform, turn.message, "working")
         spent = Spent()
         async with delivering(self._outbox, platform, turn.key, turn.id, self._redactor) as delivery:
-            status, memory = await self._answer(turn, platform, steps, delivery, stop, spent)
+            if is_new:
+                status, memory = await self._answer(turn, platform, steps, delivery, stop, spent)
+            else:  # what it has done is recorded in another version's way
+                delivery.push(Transcript(turn.id, show_code=True).failure(UPGRADED, can_retry=True))
+                status, memory = "failed", None
         sign = "failed" if delivery.undelivered else SIGNS[status]
         await self._turns.finish(turn.id, status, memory, tokens=spent.tokens, cpu_ms=spent.cpu_ms)
         for message in [turn.message, *(joined.message for joined in await self._waiting.joined(turn.id))]:

@@ -90,6 +90,19 @@ async def test_a_sandbox_that_lives_is_not_called_lost_by_a_cell_that_was_cut_of
     assert LOST_SANDBOX not in bot.platform.text()
 
 
+async def test_a_turn_that_another_version_began_is_said_to_be_interrupted(bot: Bot, model: ModelServer) -> None:
+    turn = await bot.front.intake._inbox.claim(bot.message("go"), answer=True)
+    assert turn is not None
+    await bot.turns.start(turn.id)  # and its record of steps was of no use to this version
+
+    assert await bot.runner.run(turn.id, MemorySteps()) == "failed"
+    again = await bot.front.intake.retry(turn.id)
+
+    assert "I was upgraded while I was at this" in bot.platform.text()
+    assert model.requests == []
+    assert again.message.text == "go"
+
+
 @pytest.mark.parametrize("attached", [False, True])
 @pytest.mark.parametrize(
     ("fate", "told", "lost"),

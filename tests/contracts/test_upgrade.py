@@ -1,0 +1,71 @@
+"""A process ends with turns under way and another version of the bot starts: none is stuck, nor the thread it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.durable import DbosTurnQueue
+from bot.ports import Steps
+
+
+class Runner:
+    """Notes what it was given; the older one never ends."""
+
+    def __init__(self, *, ends: bool) -> None:
+        self.begun: list[str] = []
+        self._ends = ends
+        self._changed = asyncio.Condition()
+
+    async def run(self, turn_id: str, steps: Steps) -> Any:
+        async with self._changed:
+            self.begun.append(turn_id)
+            self._changed.notify_all()
+        if not self._ends:
+            await asyncio.Event().wait()
+        return "done"
+
+    async def begins(self, count: int) -> None:
+        async with self._changed, asyncio.timeout(30):
+            await self._changed.wait_for(lambda: len(self.begun) >= count)
+
+
+@pytest.mark.parametrize("kept_on", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_turns_of_another_version_hold_up_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, kept_on: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'turns.sqlite'}"
+    if kept_on == "postgres":
+        url = request.getfixturevalue("new_postgres_url")().replace("+asyncpg", "+psycopg")
+    older, newer = Runner(ends=False), Runner(ends=True)
+    before = DbosTurnQueue(database_url=url, turns_at_once=4, version="1")
+    await before.start(older)  # type: ignore[arg-type]
+    for turn_id in ("a-00000001", "a-00000002"):
+        await before.enqueue(turn_id, "a")
+    await older.begins(1)
+    await before.aclose()
+
+    after = DbosTurnQueue(database_url=url, turns_at_once=4, version="2")
+    await after.start(newer)  # type: ignore[arg-type]
+    for turn_id in ("a-00000001", "a-00000002", "a-00000003"):  # as the sweep does, and a new message
+        await after.enqueue(turn_id, "a")
+    await newer.begins(3)
+    await after.aclose()
+
+    assert older.begun == ["a-00000001"]
+    assert newer.begun == ["a-00000001", "a-00000002", "a-00000003"]
+
+
+async def test_the_record_of_turns_is_in_a_file_of_its_own_that_readers_do_not_wait_for(tmp_path: Path) -> None:
+    path = tmp_path / "turns.sqlite"
+    queue = DbosTurnQueue(database_url=f"sqlite:///{path}", turns_at_once=4)
+    await queue.start(Runner(ends=True))  # type: ignore[arg-type]
+    await queue.aclose()
+
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
