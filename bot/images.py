@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bot.sandbox_setup import image_source, make_engine
+from bot.sandbox_setup import image_source, make_engine, sandbox_limits
 from bot.settings import Settings
 from bot.text import size_words
 from sandbox.image_build import ensure_image
@@ -25,7 +25,7 @@ async def have_image(settings: Settings, say: Callable[[str], None]) -> None:
     else:
         engine = make_engine(settings, instance=process_instance())
         try:
-            await check_image(engine, settings.image)
+            await check_image(engine, settings.image, sandbox_limits(settings))
         finally:
             await engine.aclose()
 

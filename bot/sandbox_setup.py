@@ -37,20 +37,24 @@ def make_service(
     reach: Reach | None = None,
 ) -> SandboxService:
     """The sandbox service with the configured bounds; without records and snapshots nothing outlives it."""
-    limits = Limits(
-        memory_mib=settings.memory_mib,
-        cpus=settings.cpus,
-        workspace_mib=settings.workspace_mib,
-        timeout_seconds=settings.cell_timeout_seconds,
-    )
     return SandboxService(
         engine,
-        limits=limits,
+        limits=sandbox_limits(settings),
         settings=service_settings(settings, on_exit),
         records=records,
         snapshots=snapshots,
         network=reach.network if reach else None,
         egress=reach.egress if reach else None,
+    )
+
+
+def sandbox_limits(settings: Settings) -> Limits:
+    """Of each sandbox; a guard lets none through that is larger."""
+    return Limits(
+        memory_mib=settings.memory_mib,
+        cpus=settings.cpus,
+        workspace_mib=settings.workspace_mib,
+        timeout_seconds=settings.cell_timeout_seconds,
     )
 
 
@@ -112,7 +116,10 @@ async def make_reach(settings: Settings, engine: Engine) -> Reach:
         raise ConfigurationError(f"THREADBOX_EGRESS_TRUSTED: {error}.") from error
     if settings.network == "allowlist" and not hosts:
         raise ConfigurationError("THREADBOX_NETWORK is allowlist: THREADBOX_EGRESS_HOSTS must name a host.")
-    return await find_reach(engine, settings.network, hosts=hosts, trusted=trusted, proxy=settings.egress_proxy)
+    limits = sandbox_limits(settings)
+    return await find_reach(
+        engine, settings.network, hosts=hosts, trusted=trusted, proxy=settings.egress_proxy, limits=limits
+    )
 
 
 def network_words(settings: Settings) -> str:

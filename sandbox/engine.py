@@ -48,7 +48,6 @@ class DockerEngine:
         self._base_url = base_url
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="docker")
         self._client: docker.DockerClient | None = None
-        self._image_id = ""
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, DockerWire]:
@@ -75,12 +74,11 @@ class DockerEngine:
             await self.remove(await creating)
 
     def _create(self, client: docker.DockerClient, sandbox_id: str, limits: Limits) -> str:
-        if not self._image_id:
-            try:
-                self._image_id = str(client.images.get(self._image).id)
-            except ImageNotFound as error:
-                raise ImageMissing(f"The sandbox image {self._image} has not been built.") from error
-        spec = container_spec(self._image_id, sandbox_id, self._instance, limits, self._runtime)
+        try:  # asked each time: an update gives the tag another image, and takes the one before away
+            image_id = str(client.api.inspect_image(self._image)["Id"])
+        except ImageNotFound as error:
+            raise ImageMissing(f"The sandbox image {self._image} has not been built.") from error
+        spec = container_spec(image_id, sandbox_id, self._instance, limits, self._runtime)
         return str(client.api.create_container_from_config(spec, f"threadbox-{sandbox_id}")["Id"])
 
     async def attach(self, container_id: str) -> DockerWire:

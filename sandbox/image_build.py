@@ -58,6 +58,9 @@ class ImageSource:
         digest = hashlib.sha256(self.base.encode())
         for name, data in sorted(self.files().items()):
             digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+        index = self.environment.get("PIP_INDEX_URL") or ""
+        if index and "@" not in index:  # the Dockerfile writes it into pip's configuration, but no password
+            digest.update(index.encode())
         return f"{REPOSITORY}:{digest.hexdigest()[:16]}"
 
 

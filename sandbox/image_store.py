@@ -129,10 +129,10 @@ def _prune(client: docker.DockerClient, keep: str, replaced: list[str]) -> tuple
     return tuple(removed)
 
 
-async def check_image(engine: Engine, image: str) -> None:
+async def check_image(engine: Engine, image: str, limits: Limits) -> None:
     """Whether the engine's image can be a sandbox: one is started. Raises SandboxError with what is missing."""
     try:
-        sandbox = await Sandbox.start(engine, f"check-{os.urandom(4).hex()}", Limits())
+        sandbox = await Sandbox.start(engine, f"check-{os.urandom(4).hex()}", limits)
     except EngineUnavailable:
         raise
     except SandboxError as error:

@@ -46,9 +46,9 @@ class IndexHost:
         return bool(self.addresses) and all(is_public(address) for address in self.addresses)
 
 
-async def index_hosts(engine: Engine, *, resolve: Resolve = resolve) -> list[IndexHost]:
+async def index_hosts(engine: Engine, limits: Limits, *, resolve: Resolve = resolve) -> list[IndexHost]:
     """The hosts that pip in a fresh sandbox would ask. Raises SandboxError."""
-    sandbox = await Sandbox.start(engine, f"index-{os.urandom(4).hex()}", Limits())
+    sandbox = await Sandbox.start(engine, f"index-{os.urandom(4).hex()}", limits)
     try:
         events = [event async for event in sandbox.run(_ASK)]
     finally:

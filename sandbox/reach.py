@@ -11,6 +11,7 @@ import structlog
 
 from sandbox.contract import Engine
 from sandbox.egress import HTTPS, EgressSettings, Network, NetworkMode
+from sandbox.limits import Limits
 from sandbox.package_index import index_hosts
 from sandbox.tunnels import EgressGate
 
@@ -32,16 +33,17 @@ async def find_reach(
     hosts: Iterable[str] = (),
     trusted: Iterable[str] = (),
     proxy: str | None = None,
+    limits: Limits | None = None,
 ) -> Reach:
     """The network of a mode. `trusted` are host or host:port. Raises ValueError, SandboxError.
 
     In mode `packages` pip in the image is asked for its index, which the operator configured: its hosts are entered
-    among the trusted ones, and shown with the addresses they have.
+    among the trusted ones, and shown with the addresses they have. `limits` are of the sandbox that is asked.
     """
     names = {host.lower() for host in hosts}
     places = {host_and_port(word.lower()) for word in trusted}
     if mode == "packages":
-        for found in await index_hosts(engine):
+        for found in await index_hosts(engine, limits or Limits()):
             names.add(found.host)
             places.add((found.host, found.port))
             log.info("egress.index", host=found.host, addresses=found.addresses, public=found.is_public)

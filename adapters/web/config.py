@@ -17,6 +17,7 @@ LISTENERS = 100  # browser tabs at once
 EVENTS_WAITING = 256  # for one tab; a tab that falls behind is cut off and connects again
 FORM_SLACK_BYTES = 1 << 20  # of a form beyond its files
 FILES_AT_ONCE = 10
+TEXT_BYTES = 32 << 20  # of a message that is read, so that what is too long is refused in our words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from adapters.web import inbound
 from adapters.web.adapter import WebPlatform, new_id
-from adapters.web.config import CHANNELS, FILES_AT_ONCE, THREADS_SHOWN, WebConfig
+from adapters.web.config import CHANNELS, FILES_AT_ONCE, TEXT_BYTES, THREADS_SHOWN, WebConfig
 from adapters.web.live import event
 from adapters.web.outbound import SAFE_IMAGES, SEALED
 from adapters.web.security import Door, Sessions, TooLarge, cookie_header, is_token, session_of
@@ -130,7 +130,7 @@ class Pages:
         return Response(status_code=204)
 
     async def _take(self, request: Request, key: ThreadKey) -> None:
-        async with request.form(max_files=FILES_AT_ONCE, max_fields=4) as form:
+        async with request.form(max_files=FILES_AT_ONCE, max_fields=4, max_part_size=TEXT_BYTES) as form:
             text = str(form.get("text") or "")
             uploads = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
             attachments = [await self._keep(upload) for upload in uploads]

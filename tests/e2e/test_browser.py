@@ -261,3 +261,9 @@ def test_a_failed_turn_has_a_retry_that_works(page: Page, chat: Process, model: 
 
     expect(page.get_by_text("Now it works.")).to_be_visible(timeout=20_000)
     expect(page.locator(".status.done")).to_have_count(1)
+
+
+def test_a_prompt_of_ten_megabytes_is_refused_with_the_limit(chat: Process) -> None:
+    answer = chat.post("/c/direct/messages", text="x" * 10_000_000)
+
+    assert "10,000,000 characters; I take 32,000" in answer.text

@@ -1,0 +1,60 @@
+"""The image is looked up for each sandbox: one that was replaced is used from then on, one that is gone is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from sandbox import Limits
+from sandbox.engine import DockerEngine
+from sandbox.errors import ImageMissing
+from sandbox.image_build import ImageSource
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def client() -> Iterator[docker.DockerClient]:
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+async def test_an_image_that_was_replaced_or_removed_is_found_out_at_the_next_sandbox(
+    image: str, client: docker.DockerClient
+) -> None:
+    name = f"threadbox-replaced-{os.urandom(4).hex()}"
+    client.api.tag(image, name, "test")
+    engine = DockerEngine(image=f"{name}:test", instance=name)
+
+    async def image_of_next() -> str:
+        container_id, _ = await engine.create(os.urandom(4).hex(), Limits(memory_mib=256))
+        used = str(client.api.inspect_container(container_id)["Image"])
+        await engine.remove(container_id)
+        return used
+
+    first = await image_of_next()
+    other = client.api.create_container(image)["Id"]
+    newer = client.api.commit(other, name, "test")["Id"]
+    second = await image_of_next()
+    client.api.remove_container(other)
+    client.api.remove_image(f"{name}:test")
+    with pytest.raises(ImageMissing, match=f"{name}:test has not been built"):
+        await image_of_next()
+    await engine.aclose()
+
+    assert first == client.api.inspect_image(image)["Id"] != second
+    assert second == newer
+
+
+def test_another_index_makes_another_image_and_a_password_in_it_does_not() -> None:
+    tags = {
+        ImageSource(environment={"PIP_INDEX_URL": url} if url else {}).tag
+        for url in ("", "https://one.example/simple", "https://two.example/simple")
+    }
+
+    assert len(tags) == 3
+    assert ImageSource(environment={"PIP_INDEX_URL": "https://me:word@one.example/simple"}).tag in tags
