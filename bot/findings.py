@@ -44,7 +44,10 @@ def judged(found: dict[str, Any], runtime: str, is_bare: bool) -> list[Finding]:
     """What there is to say of an engine's word on itself (its version, with its info under "Info")."""
     about: dict[str, Any] = found["Info"]
     return [
-        Finding(level="ok", what=f"Docker Engine {found['Version']} answers (API {found['ApiVersion']})"),
+        Finding(
+            level="ok",
+            what=f"Docker Engine {found['Version']} answers at {found['Address']} (API {found['ApiVersion']})",
+        ),
         *_versions(found),
         *_kernel(about, runtime),
         *_runtime(runtime, about.get("Runtimes") or {}),

@@ -20,6 +20,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from sandbox.contract import LABEL, LABEL_ID, LABEL_INSTANCE, Container
+from sandbox.engine_address import client_parameters
 from sandbox.errors import EngineUnavailable, ImageMissing, SandboxError, SandboxGone
 from sandbox.limits import ENGINE_SECONDS, ENGINE_THREADS, Limits
 from sandbox.spec import container_spec, is_gvisor
@@ -137,8 +138,10 @@ class DockerEngine:
         return is_gvisor(self._runtime) and await self._call(_ran_out_of_memory, container_id)
 
     async def version(self) -> dict[str, Any]:
-        """What the engine says of itself, for a diagnosis: version(), with info() under "Info"."""
-        return await self._call(lambda client: {**client.version(), "Info": client.info()})
+        """What the engine says of itself, for a diagnosis: version(), with info() under "Info", and its "Address"."""
+        return await self._call(
+            lambda client: {**client.version(), "Info": client.info(), "Address": _said_address(client)}
+        )
 
     async def is_bare(self) -> bool:
         """Whether the engine is asked itself, and no guard that passes on a few calls only."""
@@ -178,7 +181,7 @@ def connect(base_url: str | None = None) -> docker.DockerClient:
         timeout = int(ENGINE_SECONDS)
         if base_url is not None:
             return docker.DockerClient(base_url=base_url, timeout=timeout, version="auto")
-        return docker.from_env(timeout=timeout, version="auto")
+        return docker.DockerClient(timeout=timeout, version="auto", **client_parameters())
 
 
 @contextlib.contextmanager
@@ -247,6 +250,11 @@ def _wait_until_gone(client: docker.DockerClient, container_id: str) -> None:
         except NotFound:
             return
         time.sleep(0.05)
+
+
+def _said_address(client: docker.DockerClient) -> str:
+    address = str(client.api.base_url)
+    return f"unix://{client.api.get_adapter(address).socket_path}" if address.startswith("http+docker") else address
 
 
 def _socket_address(client: docker.DockerClient, address: str) -> str | tuple[str, int]:

@@ -11,6 +11,7 @@ from bot.findings import judged
 GOOD: dict[str, Any] = {
     "Version": "29.5.1",
     "ApiVersion": "1.52",
+    "Address": "unix:///run/user/1000/docker.sock",
     "Components": [{"Name": "runc", "Version": "1.2.8"}],
     "Info": {
         "MemoryLimit": True,
