@@ -27,8 +27,9 @@ log = structlog.get_logger()
 APPLICATION_VERSION = "3"  # raised when the sequence of steps of a turn changes
 QUEUE = "turns"
 POLL_SECONDS = 0.02
-AT_A_TIME = 500  # workflows of another version, or finished, that are forgotten with one call
-KEEP_FINISHED = timedelta(days=7)
+AT_A_TIME = 500  # workflows that are forgotten with one call
+FORGET_MOST = 10_000  # finished ones, at one start
+KEEP_FINISHED = timedelta(days=7)  # and until the next start
 STOP_SECONDS = 10.0  # for turns that are cut off when the process stops
 
 
@@ -126,6 +127,7 @@ class DbosTurnQueue:
         finished = await DBOS.list_workflows_async(
             status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
             completed_before=before,
+            limit=FORGET_MOST,
             load_input=False,
             load_output=False,
         )

@@ -9,6 +9,7 @@ from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from bot.views import Finding
 from sandbox import SandboxError
+from sandbox.spec import is_gvisor
 
 LEAST_RUNC = {(1, 2): 8, (1, 3): 3}  # CVE-2025-31133, 52565, 52881
 LEAST_KERNEL = {(5, 10): 254, (5, 15): 204, (6, 1): 170, (6, 6): 137, (6, 12): 85, (6, 18): 22, (6, 19): 12}
@@ -75,7 +76,7 @@ def _versions(found: dict[str, Any]) -> list[Finding]:
 def _kernel(about: dict[str, Any], runtime: str) -> list[Finding]:
     """Of the kernel that sandboxes share with the host: with a runtime that has its own it matters less."""
     version = str(about.get("KernelVersion", ""))
-    if runtime or not version or not _is_older(version, LEAST_KERNEL):
+    if is_gvisor(runtime) or not version or not _is_older(version, LEAST_KERNEL):
         return []
     what = f"Linux {version} has a known way to root (CVE-2026-31431), unless your distribution has mended it"
     mend = (

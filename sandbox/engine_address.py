@@ -43,8 +43,8 @@ def client_parameters(environment: Mapping[str, str] | None = None) -> dict[str,
 
 
 def _usual(environment: Mapping[str, str]) -> str:
-    """The first socket that is there, or the first place of all, so that its absence is what is told."""
+    """The first socket that we may use, or the first place of all, so that its absence is what is told."""
     home = environment.get("HOME") or str(Path.home())
     runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     places = [Path(place.format(home=home, runtime=runtime)) for place in USUAL]
-    return f"unix://{next((place for place in places if place.is_socket()), places[0])}"
+    return f"unix://{next((place for place in places if os.access(place, os.W_OK)), places[0])}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import durable
 from bot.durable import DbosTurnQueue
 from bot.ports import Steps
 
@@ -59,6 +61,26 @@ async def test_turns_of_another_version_hold_up_nothing(
 
     assert older.begun == ["a-00000001"]
     assert newer.begun == ["a-00000001", "a-00000002", "a-00000003"]
+
+
+@pytest.mark.parametrize(("kept", "runs"), [(durable.KEEP_FINISHED, 1), (timedelta(seconds=-60), 2)])
+async def test_a_finished_turn_is_remembered_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: timedelta, runs: int
+) -> None:
+    """Queued again it runs again only where its record was forgotten; the bot itself knows that it has ended."""
+    monkeypatch.setattr(durable, "KEEP_FINISHED", kept)
+    runner = Runner(ends=True)
+    for life in range(2):
+        queue = DbosTurnQueue(database_url=f"sqlite:///{tmp_path / 'turns.sqlite'}", turns_at_once=4)
+        await queue.start(runner)  # type: ignore[arg-type]
+        await queue.enqueue("a-00000001", "a")
+        await queue.enqueue(f"b-0000000{life}", "b")
+        while f"b-0000000{life}" not in runner.begun or "a-00000001" not in runner.begun:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # for what would run once more, and for the end to be recorded
+        await queue.aclose()
+
+    assert runner.begun.count("a-00000001") == runs
 
 
 async def test_the_record_of_turns_is_in_a_file_of_its_own_that_readers_do_not_wait_for(tmp_path: Path) -> None:

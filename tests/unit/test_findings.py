@@ -67,6 +67,7 @@ def test_a_kernel_with_a_known_way_to_root_is_warned_of(kernel: str, is_old: boo
 
     assert [warning.partition(" has a known way")[0] for warning in warnings] == [f"warning: Linux {kernel}"] * is_old
     assert said("runsc", KernelVersion=kernel) == []
+    assert len(said("runc", KernelVersion=kernel)) == is_old
 
 
 @pytest.mark.parametrize(
