@@ -18,7 +18,7 @@ from pydantic import BaseModel, model_validator
 from sandbox.alone import make_engine
 from sandbox.contract import Cut, Display, Engine, Outcome, Output, Waiting
 from sandbox.egress import NetworkMode
-from sandbox.errors import FileRefused, UnsupportedLanguage
+from sandbox.errors import FileRefused, SandboxGone, UnsupportedLanguage
 from sandbox.host_files import MAX_COPIED_BYTES, MAX_COPIED_FILES, read_files, write_inside
 from sandbox.limits import Limits
 from sandbox.reach import OwnGate, Reach, find_reach
@@ -151,7 +151,7 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
     ) -> CodeResult:
         """Run the blocks in order, up to the first that fails; a cancelled run ends with code 1, as AutoGen's do."""
         async with self._turn:
-            if self._sandbox is None or not self._sandbox.is_alive:
+            if not await self._lives():
                 await self.restart()
             running = asyncio.ensure_future(self._run_blocks(code_blocks))
             cancellation_token.link_future(running)  # type: ignore[unused-awaitable]  # it returns its argument
@@ -164,6 +164,14 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
                         await running
                     raise
                 return CodeResult(exit_code=1, output="Code execution was cancelled.")
+
+    async def _lives(self) -> bool:
+        try:
+            if self._sandbox is not None:
+                await self._sandbox.revive()
+        except SandboxGone:
+            return False
+        return self._sandbox is not None
 
     async def _run_blocks(self, blocks: list[CodeBlock]) -> CodeResult:
         parts: list[str] = []

@@ -54,7 +54,9 @@ class Channel:
         self._streams: dict[int, Stream] = {}
         self._next_stream = 1
         self.adopted: Stream | None = None
-        """The stream of the last run that an earlier host asked for."""
+        """The stream of the last run that an earlier attachment asked for, unless its end was seen."""
+        self.is_superseded = False
+        """Whether the sandbox answers another host now."""
         self.on_tunnel: Callable[[Frame], None] | None = None
         """Takes frames of the streams that the sandbox opens; without it they are dropped."""
         self.on_end: Callable[[], None] | None = None
@@ -62,6 +64,11 @@ class Channel:
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._pongs: asyncio.Event = asyncio.Event()
         self.gone = asyncio.Event()
+
+    @property
+    def seen(self) -> int:
+        """The number of the last frame that arrived, for the next attachment."""
+        return self._seen
 
     async def hello(self, *, again: bool = False) -> Welcome:
         """Greet the supervisor and wait for its answer. `again`: another host may have been here before."""
@@ -127,12 +134,16 @@ class Channel:
 
     def _received(self, data: bytes) -> None:
         for frame in self._decoder.feed(data):
+            if frame.epoch > self.epoch:
+                self.is_superseded = True
+                self.close()
+                return
             if frame.kind is Kind.WELCOME and frame.epoch == self.epoch:
                 self._welcomed(frame)
             elif frame.kind is Kind.PONG:
                 self._pongs.set()
-            elif frame.kind in _NUMBERED and frame.seq == self._seen + 1:
-                # anything else is a copy sent again, or comes again after the HELLO
+            elif frame.kind in _NUMBERED and frame.seq == self._seen + 1 and self._welcome.done():
+                # anything else is a copy sent again, or comes again after the welcome
                 self._seen = frame.seq
                 self._deliver(frame)
 
@@ -155,7 +166,7 @@ class Channel:
         # at once and not in hello: what an earlier host has missed may come in the same bytes
         self._seen = max(self._seen, welcome.oldest - 1)
         self._next_stream = welcome.last_stream + 1
-        if welcome.last_run is not None:
+        if welcome.last_run is not None and not 0 < welcome.last_run[3] <= self._seen:
             stream = welcome.last_run[1]
             self.adopted = self._streams[stream] = Stream(self, stream)
 
@@ -241,6 +252,11 @@ def _run(value: object) -> tuple[str, int, int, int] | None:
         return None
     request_id, stream, first, last = value
     return str(request_id), int(stream), int(first), int(last)
+
+
+def end_of(frame: Frame) -> Json:
+    """What an END says; empty for any other frame."""
+    return decode_json(frame.payload) if frame.kind is Kind.END else {}
 
 
 def decode_json(payload: bytes) -> Json:

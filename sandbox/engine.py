@@ -63,7 +63,7 @@ class DockerEngine:
             await asyncio.shield(undoing)  # which goes on when we are cancelled once more
             raise
         try:
-            wire = await self.attach(container_id)
+            wire = await self._attach(container_id)
             await self._call(lambda client: client.api.start(container_id))
         except BaseException:
             await asyncio.shield(self.remove(container_id))
@@ -84,6 +84,13 @@ class DockerEngine:
 
     async def attach(self, container_id: str) -> DockerWire:
         """See contract.Engine."""
+        # of one that has ended the engine would take the call, and say nothing
+        state = await self._call(lambda client: client.api.inspect_container(container_id)["State"])
+        if not state["Running"]:
+            raise SandboxGone
+        return await self._attach(container_id)
+
+    async def _attach(self, container_id: str) -> DockerWire:
         client = await self._call(lambda client: client)
         address = self._base_url or client.api.base_url
         path = f"/v{client.api._version}/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"

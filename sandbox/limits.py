@@ -41,6 +41,9 @@ class Limits:
 
 HOST_GRACE_SECONDS = 6.0  # after the timeout and `interrupt_seconds` the host removes the container
 ATTACH_SECONDS = 10.0  # from the attach to the welcome of a sandbox that lives
+GREET_SECONDS = 2.0  # the same of one try of several, after a stream was cut
+REATTACH_SECONDS = 15.0  # for the engine to come back after a cut; then what ran counts as lost
+REATTACH_PAUSES = (0.05, 1.0)  # between two tries: first and longest
 START_SECONDS = 30.0  # from create to the supervisor's welcome
 ENGINE_SECONDS = 60.0  # one call to the engine
 ENGINE_THREADS = 8  # calls to the engine under way at once

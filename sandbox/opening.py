@@ -12,7 +12,7 @@ import structlog
 
 from sandbox.contract import Engine, Meter
 from sandbox.egress import Network
-from sandbox.errors import BlobsUnavailable, EngineUnavailable, SandboxError, SandboxSilent
+from sandbox.errors import BlobsUnavailable, EngineUnavailable, SandboxError, SandboxGone, SandboxSilent
 from sandbox.lease import Arrival, Entry
 from sandbox.limits import MIB, Limits
 from sandbox.pool import WarmPool
@@ -102,12 +102,13 @@ class Openings:
 
         Raises EngineUnavailable, SandboxSilent; the container stays then.
         """
-        if entry.sandbox is not None and entry.sandbox.is_alive:
-            await entry.sandbox.unpause()
-            return True
         if entry.sandbox is not None:
-            await self._lose(entry, GONE)
-            return False
+            try:
+                await entry.sandbox.revive()
+            except SandboxGone:
+                await self._lose(entry, GONE)
+                return False
+            return True
         return bool(entry.record.container_id) and await self._attach(entry)
 
     async def _attach(self, entry: Entry) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from sandbox.errors import BlobsUnavailable, SandboxBusy, SandboxError
+from sandbox.errors import BlobsUnavailable, EngineUnavailable, SandboxBusy, SandboxError, SandboxSilent
 from sandbox.lease import Entry
 from sandbox.limits import MIB
 from sandbox.opening import Openings
@@ -100,7 +100,7 @@ class Reaper:
         if not entry.is_live and not entry.record.container_id:
             self._entries.pop(key, None)
         elif entry.sandbox is not None and not entry.is_live:
-            await self._openings.drop(entry)
+            await self._openings.wake(entry)
         elif idle >= self._settings.save_seconds and self._clock() >= entry.save_again_at:
             await self._save_or_keep(key, entry)
         elif entry.sandbox is not None and not entry.sandbox.is_surely_paused:
@@ -130,7 +130,7 @@ class Reaper:
         name = blob_name(entry.record.key)
         try:
             summary, size = await self._snapshots.save(entry.sandbox, name)
-        except (BlobsUnavailable, SandboxBusy):
+        except (BlobsUnavailable, EngineUnavailable, SandboxBusy, SandboxSilent):
             raise
         except SandboxError as error:  # the sandbox's doing: it goes without
             log.warning("sandbox.save_refused", key=entry.record.key, error=str(error))

@@ -149,7 +149,7 @@ class SandboxService:
             return  # left by another process and not used by this one: the next may
         if self._settings.on_exit == "leave":
             entry.sandbox.detach()
-        elif self._settings.on_exit == "save" and entry.is_live:
+        elif self._settings.on_exit == "save":
             await self.reaper.save_and_remove(entry)
         else:
             await self.openings.drop(entry)

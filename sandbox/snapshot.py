@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sandbox.blobs import Blobs
-from sandbox.channel import decode_json
+from sandbox.channel import decode_json, end_of
 from sandbox.contract import Json
-from sandbox.errors import BlobsUnavailable, SandboxBusy, SandboxError
+from sandbox.errors import BlobsUnavailable, SandboxBusy, SandboxError, SandboxGone
 from sandbox.inside.frames import Frame, Kind
 from sandbox.limits import MIB
 from sandbox.sandbox import DOWNLOAD_WINDOW, Sandbox
@@ -81,8 +81,16 @@ class Snapshots:
     async def save(self, sandbox: Sandbox, name: str) -> tuple[Summary, int]:
         """Keep a live, unpaused sandbox; the summary and the bytes stored.
 
-        Raises BlobsUnavailable when the store fails, SandboxError when the sandbox does not deliver.
+        Raises BlobsUnavailable when the store fails, EngineUnavailable or SandboxSilent when the sandbox cannot be
+        reached, another SandboxError when it does not deliver.
         """
+        try:
+            return await self._save(sandbox, name)
+        except SandboxGone:
+            await sandbox.revive()
+            return await self._save(sandbox, name)
+
+    async def _save(self, sandbox: Sandbox, name: str) -> tuple[Summary, int]:
         reading = _Reading(sandbox, self.limits)
         try:
             limits = self.limits
@@ -97,6 +105,13 @@ class Snapshots:
 
     async def restore(self, sandbox: Sandbox, name: str, saved: Summary) -> Summary:
         """Fill a fresh sandbox; what came back. Raises StateMissing, BlobsUnavailable, SandboxError."""
+        try:
+            return await self._restore(sandbox, name, saved)
+        except SandboxGone:
+            await sandbox.revive()
+            return await self._restore(sandbox, name, saved)  # over what came back of it
+
+    async def _restore(self, sandbox: Sandbox, name: str, saved: Summary) -> Summary:
         limits = self.limits
         start = sandbox.limits.start_seconds
         request = {"op": "restore", "seconds": limits.load_seconds, "start": start, "cwd": saved.cwd}
@@ -110,7 +125,7 @@ class Snapshots:
                 stream.finish()
                 sent = True
                 async for frame in stream.frames():
-                    end = _end(frame)
+                    end = end_of(frame)
         except TimeoutError as error:
             if not sent:
                 raise BlobsUnavailable("The store did not give the state in time.") from error
@@ -188,10 +203,6 @@ def _good_end(frame: Frame) -> Json:
     if end.get("status") != "ok":
         raise SandboxError(f"The sandbox did not give its state ({str(end.get('error'))[:200]}).")
     return end
-
-
-def _end(frame: Frame) -> Json:
-    return decode_json(frame.payload) if frame.kind is Kind.END else {}
 
 
 def _summary(end: Json) -> Summary:

@@ -41,9 +41,9 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (PLATFORMS, "integration/test_slack*.py", ()),
     ),
     "core": (
-        (LIBRARY, "integration/*.py", ("test_faults",)),
+        (LIBRARY, "integration/*.py", ("test_faults", "cuts")),
         (LIBRARY, "integration/*.py", ("service", "handover", "races")),
-        (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start")),
+        (LIBRARY, "contracts/*.py", ("sandbox", "stream", "network", "output", "start")),
         (LIBRARY, "integration/*.py", ("life", "forgetting")),
         (LIBRARY, "integration/*.py", ("guard", "streams", "command")),
         (BLOBS, "contracts/*.py", ("blobs", "snapshot")),

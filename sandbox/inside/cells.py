@@ -18,7 +18,7 @@ from .link import HostLink
 from .output import OldOutputs, Output
 from .process import kill_group, kill_others, parse_json, start_shell
 from .results import death, error, kernel_result, shell_result
-from .run import SAMPLE_SECONDS, Caps, Run
+from .run import SAMPLE_SECONDS, Run
 from .transfer import Transfers
 
 KEEP_OUTCOMES = 64  # outcomes kept for a host that asks again
@@ -54,7 +54,8 @@ class Cells:
         """Takes the kernel's frames that belong to no run."""
         self.kernel_gone: Callable[[], None] = lambda: None
         """Told when the interpreter has ended."""
-        self._last_run: list[Any] | None = None
+        self.last_run: list[Any] | None = None
+        """Id, stream, first and last frame of the last run (0: it goes on), which a new host goes on reading."""
         self._lost = False  # variables went between two runs; the next outcome says so
         self.keeper.start()
 
@@ -62,11 +63,6 @@ class Cells:
     def running(self) -> str | None:
         """The id of the request under way."""
         return self._run.request_id if self._run else None
-
-    @property
-    def last_run(self) -> list[Any] | None:
-        """Id, stream, first and last frame of the last run (0: it goes on), which a new host goes on reading."""
-        return self._last_run
 
     def outcome(self, request_id: str) -> dict[str, Any]:
         """What became of a request of this boot, for a host that lost the answer."""
@@ -80,12 +76,13 @@ class Cells:
         elif self._run is not None:
             self._end(stream, {"status": "busy"})
         else:
-            caps = Caps(**{name: int(value) for name, value in dict(request.get("caps") or {}).items()})
-            timeout = float(request.get("timeout") or 60.0)
-            grace = float(request.get("grace") or 2.0)
-            self._run = Run(stream, request_id, str(request.get("language")), timeout, caps, grace)
-            self._run.start_seconds = float(request.get("start") or 20.0)
-            self._last_run = [request_id, stream, self._link.next_seq, 0]
+            self._run = Run.of(stream, request)
+            self.last_run = [request_id, stream, self._link.next_seq, 0]
+
+    def reset(self) -> None:
+        """Another host came, or the same one again: a request that did not come whole is asked for anew."""
+        if self._run is not None and self._run.stage == "waiting":
+            self._run = self.last_run = None
 
     def body(self, frame: Frame) -> bool:
         """Take a frame of the run's code; false when it belongs to no run."""
@@ -224,18 +221,19 @@ class Cells:
 
     def _no_kernel(self, run: Run, code: int) -> None:
         run.start()
-        failed = error("InterpreterStartFailed", "the interpreter does not start; reset the sandbox")
-        self._finish({**death(code), "error": failed})
+        why = "the interpreter does not start; reset the sandbox"
+        self._finish({**death(code), "error": error("InterpreterStartFailed", why)})
 
     def interrupt(self, stream: int) -> None:
         """Stop the run of this stream, if it still runs."""
         run = self._run
-        if run is not None and run.stream == stream:
-            if run.stage in ("waiting", "ready"):
-                run.start()
-                self._finish({"status": "interrupted", "exit_code": 130})
-            elif run.stage == "running":
-                self._stop(run, "interrupted")
+        if run is None or run.stream != stream:
+            return
+        if run.stage == "running":
+            self._stop(run, "interrupted")
+        elif run.stage in ("waiting", "ready"):
+            run.start()
+            self._finish({"status": "interrupted", "exit_code": 130})
 
     def _stop(self, run: Run, reason: str) -> None:
         run.stage, run.reason = "interrupted", reason
@@ -284,7 +282,7 @@ class Cells:
         self._drain()
         if self._output is not None:
             self._old_outputs.add(self._output)
-            self._output = None
+        self._output = None
         outcome = run.finish(self._link, {"kernel": "kept", **result}, self._files.changes())
         outcome["lost_before"], self._lost = self._lost, False
         if run.whole_fd >= 0:
@@ -293,7 +291,7 @@ class Cells:
         while len(self._outcomes) > KEEP_OUTCOMES:
             self._outcomes.popitem(last=False)
         self._run = None
-        self._last_run = [run.request_id, run.stream, *(self._last_run or [])[2:3], self._link.next_seq]
+        self.last_run = [run.request_id, run.stream, *(self.last_run or [])[2:3], self._link.next_seq]
         self._end(run.stream, outcome)
 
     def _end(self, stream: int, outcome: dict[str, Any]) -> None:

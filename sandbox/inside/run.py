@@ -58,6 +58,17 @@ class Run:
     _ooms: int = 0
     _cpu: int = 0
 
+    @classmethod
+    def of(cls, stream: int, request: dict[str, Any]) -> Run:
+        """What a host asks for."""
+        caps = Caps(**{name: int(value) for name, value in dict(request.get("caps") or {}).items()})
+        run = cls(
+            stream, str(request.get("id")), str(request.get("language")), float(request.get("timeout") or 60), caps
+        )
+        run.grace = float(request.get("grace") or 2.0)
+        run.start_seconds = float(request.get("start") or 20.0)
+        return run
+
     def start(self) -> None:
         """Start the clocks."""
         self.stage = "running"

@@ -73,8 +73,8 @@ class Supervisor:
 
     def _frame(self, frame: Frame) -> None:
         if frame.kind is Kind.HELLO:
-            self._proxy.reset()
-            self._state.reset()
+            for part in (self._proxy, self._state, self._cells, self._transfers):
+                part.reset()
             self._welcome()
         elif frame.kind is Kind.PING:
             self._link.send_unnumbered(Kind.PONG)

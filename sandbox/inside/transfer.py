@@ -58,6 +58,16 @@ class Transfers:
         os.lseek(fd, 0, os.SEEK_SET)
         self._downloads[stream] = _Download(fd, size, 0)
 
+    def reset(self) -> None:
+        """Another host came, which knows nothing of what is under way."""
+        for upload in self._uploads.values():
+            upload.error = "cut off"
+            upload.finish()
+        for download in self._downloads.values():
+            os.close(download.fd)
+        self._uploads.clear()
+        self._downloads.clear()
+
     def frame(self, frame: Frame) -> None:
         """A frame that belongs to a transfer; others are dropped."""
         upload = self._uploads.get(frame.stream)

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from sandbox import Engine, Limits, Output, RunEvent, Sandbox
-from sandbox.channel import Channel, decode_json
+from sandbox import Engine, Output, RunEvent, Sandbox
 from sandbox.errors import SandboxBusy, SandboxError, SandboxGone, UnsupportedLanguage
 from tests.contracts.runs import outcome, run, text
 
@@ -182,43 +181,8 @@ async def test_a_removed_container_ends_the_run_as_lost(engine: Engine, sandbox:
         await run(sandbox, "1")
 
 
-async def asked(channel: Channel, request_id: str) -> dict[str, object]:
-    """What the supervisor says of a request."""
-    stream = channel.open({"op": "outcome", "id": request_id})
-    (end,) = [frame async for frame in stream.frames()]
-    return decode_json(end.payload)
-
-
-async def test_another_host_finds_variables_and_the_outcome_it_missed(engine: Engine) -> None:
-    """The stream survives its host: a second attachment greets the same supervisor and asks for the outcome."""
-    container_id, wire = await engine.create("contract-again", Limits())
-    first = Channel(wire, epoch=1, nonce="n")
-    boot = (await first.hello()).boot
-    request = {"op": "run", "id": "a", "boot": boot, "language": "python", "timeout": 20, "caps": {}}
-    stream = first.open(request)
-    await stream.send(b"import time\ntime.sleep(0.5)\nx = 5\nprint(x)")
-    stream.finish()
-    wire.write(b"\xf5tbx half a frame of a host that dies now")
-    first.close()
-
-    second = Channel(await engine.attach(container_id), epoch=2, nonce="n")
-    welcome = await second.hello(again=True)
-    end = await asked(second, "a")
-    while end["status"] == "running":
-        await asyncio.sleep(0.1)
-        end = await asked(second, "a")
-    again = Sandbox(engine, container_id, second, Limits())
-    again.boot = welcome.boot
-    events = await run(again, "print(x)")
-    await again.remove()
-
-    assert welcome.boot == boot
-    assert end["status"] == "ok"
-    assert text(events) == "5\n"
-
-
 async def test_fifty_cells_in_a_row_leave_no_stream_open(sandbox: Sandbox) -> None:
     for number in range(50):
         assert text(await run(sandbox, f"print({number})")) == f"{number}\n"
 
-    assert sandbox._channel._streams == {}
+    assert sandbox._attachment.channel._streams == {}

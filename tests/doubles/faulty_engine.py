@@ -48,6 +48,13 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutSent:
+    """The stream ends after so many more bytes to the container."""
+
+    after_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
     """The stream says nothing any more after so many bytes, and does not end."""
 
@@ -58,11 +65,13 @@ Fault = Slow | Never | Refusal | Vanishing
 
 
 class FaultyWire:
-    """Another wire, whose incoming side can break; what comes before anybody receives is kept, as the real one does."""
+    """Another wire, which can break; what comes before anybody receives is kept, as the real one does."""
 
     def __init__(self, wire: Wire) -> None:
+        self.sent = self.received = 0
+        """Bytes so far, to and from the container."""
         self._wire = wire
-        self._fault: Cut | Stall | None = None
+        self._fault: Cut | CutSent | Stall | None = None
         self._left = 0
         self._early = bytearray()
         self._has_ended = False
@@ -70,11 +79,19 @@ class FaultyWire:
         self._on_end: Callable[[], None] = lambda: None
         wire.receive(self._received, self._ended)
 
-    def breaks(self, fault: Cut | Stall) -> None:
+    def breaks(self, fault: Cut | CutSent | Stall) -> None:
         self._fault, self._left = fault, fault.after_bytes
 
     def write(self, data: bytes) -> None:
-        self._wire.write(data)
+        self.sent += len(data)
+        if not isinstance(self._fault, CutSent):
+            self._wire.write(data)
+            return
+        had, self._left = self._left, self._left - len(data)
+        self._wire.write(data[: max(0, had)])
+        if had >= 0 > self._left:
+            self._wire.close()
+            asyncio.get_running_loop().call_soon(self._ended)
 
     async def drain(self) -> None:
         await self._wire.drain()
@@ -88,8 +105,14 @@ class FaultyWire:
     def close(self) -> None:
         self._wire.close()
 
+    def cut(self) -> None:
+        """Now, with nobody using it."""
+        self._wire.close()
+        self._ended()
+
     def _received(self, data: bytes) -> None:
-        if self._fault is None:
+        self.received += len(data)
+        if self._fault is None or isinstance(self._fault, CutSent):
             self._on_data(data)
             return
         had, self._left = self._left, max(0, self._left - len(data))
@@ -111,7 +134,7 @@ class FaultyEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._script: dict[str, deque[Fault]] = defaultdict(deque)
-        self._first_stream: Cut | Stall | None = None
+        self._first_stream: Cut | CutSent | Stall | None = None
         self.wires: list[FaultyWire] = []
         self.made = 0
         self.met = asyncio.Event()
@@ -120,8 +143,8 @@ class FaultyEngine:
     def script(self, call: str, *faults: Fault) -> None:
         self._script[call].extend(faults)
 
-    def greets_with(self, fault: Cut | Stall) -> None:
-        """Break the next container's stream from its first byte on."""
+    def greets_with(self, fault: Cut | CutSent | Stall) -> None:
+        """Break the next stream from its first byte on."""
         self._first_stream = fault
 
     async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, Wire]:

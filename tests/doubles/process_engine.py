@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def execute(environment: dict[str, str], stream: socket.socket) -> Supervisor:
 
 
 class PipeWire:
-    """A process's standard input and output as a Wire; a pump copies, so that a second wire can follow."""
+    """A process's standard input and output as a Wire; a pump copies to all that are attached, as Docker does."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -115,7 +116,7 @@ class ProcessEngine:
         self._start = start
         self._supervisors: dict[str, Supervisor] = {}
         self._writers: dict[str, asyncio.StreamWriter] = {}
-        self._wires: dict[str, PipeWire] = {}
+        self._wires: dict[str, list[PipeWire]] = defaultdict(list)
         self._pumps: list[asyncio.Task[None]] = []
         self._folders = tempfile.TemporaryDirectory(prefix="threadbox-test-")
 
@@ -138,13 +139,17 @@ class ProcessEngine:
     async def _pump(self, container_id: str, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(ConnectionError):  # it ended before it had read all
             while data := await reader.read(1 << 16):
-                self._wires[container_id].data(data)
-        self._wires[container_id].ended()
+                self._wires[container_id] = [wire for wire in self._wires[container_id] if not wire.closed]
+                for wire in self._wires[container_id]:
+                    wire.data(data)
+        for wire in self._wires[container_id]:
+            wire.ended()
         self._writers[container_id].close()
 
     async def attach(self, container_id: str) -> PipeWire:
         self._living(container_id)
-        wire = self._wires[container_id] = PipeWire(self._writers[container_id])
+        wire = PipeWire(self._writers[container_id])
+        self._wires[container_id].append(wire)
         return wire
 
     async def remove(self, container_id: str) -> None:

@@ -13,6 +13,7 @@ from sandbox import Limits, Output, RunEvent
 from sandbox.admission import AdmissionSettings
 from sandbox.blobs import Blobs
 from sandbox.engine import DockerEngine
+from sandbox.errors import EngineUnavailable
 from sandbox.reaper import LifeSettings
 from sandbox.service import SandboxService, ServiceSettings
 from sandbox.snapshot import Snapshots
@@ -20,6 +21,8 @@ from tests.doubles.clock import Clock
 from tests.doubles.faulty_engine import FaultyEngine
 from tests.doubles.loop_watch import HELD_UP_SECONDS, loop_watch
 from tests.doubles.process_engine import ProcessEngine
+
+NO_ANSWER = EngineUnavailable("The Docker Engine does not answer (connection refused).")
 
 
 class Site:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import sandbox.attachment
 from sandbox import Limits, Outcome, Output, RunEvent
 from sandbox.admission import AdmissionSettings
 from sandbox.engine import DockerEngine
@@ -97,9 +98,10 @@ async def run(sandboxes: SandboxService, code: str) -> list[RunEvent]:
 
 
 async def test_a_cell_under_an_engine_that_stops_is_lost_calls_say_so_and_all_works_when_it_is_back(
-    own: OwnEngine, engine: DockerEngine
+    own: OwnEngine, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Case 47."""
+    monkeypatch.setattr(sandbox.attachment, "REATTACH_SECONDS", 0.5)
     async with service(engine) as sandboxes:
         begun = asyncio.Event()
 
