@@ -89,12 +89,11 @@ def update_image(source: ImageSource, say: Say, base_url: str | None = None) -> 
     client = connect(base_url)
     try:
         with translated_errors():
-            replaced = _images(client, source.tag)
-            before = _newest(replaced or _images(client, _repository(source.tag)))
+            old = _images(client, _repository(source.tag))
+            before = _newest([image for image in old if source.tag in image["RepoTags"]] or old)
             had = contents(client, before) if before else {}
             build_image(client, source, newest_base(client, source.base, say), say)
             changed = changes(had, contents(client, source.tag)) if before else ()
-            old = [*replaced, *_images(client, _repository(source.tag))]
             return Update(tag=source.tag, is_first=not before, changed=changed, removed=_prune(client, source.tag, old))
     finally:
         client.close()
