@@ -180,8 +180,3 @@ def load() -> Settings:
 def build_environment() -> dict[str, str]:
     """What the image build may know of the host: proxies, package index, CA bundle."""
     return {name: os.environ[name] for name in (*BUILD_ARGUMENTS, *CA_VARIABLES) if name in os.environ}
-
-
-def engine_url() -> str | None:
-    """Where the Docker Engine is, as the SDK reads it: from the environment, not from .env."""
-    return os.environ.get("DOCKER_HOST")
