@@ -40,7 +40,8 @@ async def update(settings: Settings, say: Callable[[str], None]) -> int:
     """Build it on the newest base, say what changed, remove the old ones. Raises SandboxError."""
     done = await asyncio.to_thread(update_image, image_source(settings), say)
     say(f"{done.tag} is new.")
-    for line in done.changed or ("No package changed.",):
+    none = "There was no image before it." if done.is_first else "Nothing in it changed."
+    for line in done.changed or (none,):
         say(f"  {line}")
     for tag in done.removed:
         say(f"Removed {tag}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -179,9 +180,6 @@ def load() -> Settings:
 
 def build_environment() -> dict[str, str]:
     """What the image build may know of the host: proxies, package index, CA bundle."""
-    return {name: os.environ[name] for name in (*BUILD_ARGUMENTS, *CA_VARIABLES) if name in os.environ}
-
-
-def engine_url() -> str | None:
-    """Where the Docker Engine is, as the SDK reads it: from the environment, not from .env."""
-    return os.environ.get("DOCKER_HOST")
+    dotenv = dotenv_values(".env")
+    found = {name: os.environ.get(name) or dotenv.get(name) for name in (*BUILD_ARGUMENTS, *CA_VARIABLES)}
+    return {name: value for name, value in found.items() if value}

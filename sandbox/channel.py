@@ -21,6 +21,8 @@ STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
 FRAMES_AT_ONCE = 16  # taken from a stream before everybody else has a turn
 _NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE, Kind.CONNECT, Kind.CREDIT}
 FIRST_TUNNEL = 1 << 31  # streams from here on are opened by the sandbox
+MOST_STREAMS = FIRST_TUNNEL >> 1  # a sandbox that says it had more lies: those of a later host would not fit
+MOST_FRAMES = 1 << 62  # the same of its frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,14 @@ class Welcome:
     oldest: int = 1
     last_run: tuple[str, int, int, int] | None = None
     """Id, stream, first and last frame of the last run; last is 0 while it goes on."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that no frame could carry."""
+        _, stream, first, last = self.last_run or ("", 0, 0, 0)
+        if not (0 <= self.last_stream < MOST_STREAMS and 0 <= stream < MOST_STREAMS):
+            raise ValueError("no such stream")
+        if not all(0 <= number < MOST_FRAMES for number in (self.oldest, first, last)):
+            raise ValueError("no such frame")
 
     def still_tells(self, request_id: str) -> bool:
         """Whether the outcome of that request is yet to come on its stream."""
@@ -153,12 +163,12 @@ class Channel:
             welcome = Welcome(
                 boot=str(value["boot"]),
                 last_stream=int(value["last_stream"]),
-                running=value["running"],
+                running=None if value["running"] is None else str(value["running"]),
                 python=str(value["python"]),
                 oldest=int(value["oldest"]),
                 last_run=_run(value["last_run"]),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return
         if self._welcome.done():
             return

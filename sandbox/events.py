@@ -9,6 +9,7 @@ from sandbox.channel import decode_json
 from sandbox.contract import Cut, Display, Json, Outcome, Output, RunEvent, WorkspaceFile
 from sandbox.errors import SandboxError
 from sandbox.inside.frames import Frame, Kind
+from sandbox.limits import Limits
 
 
 class TextStreams:
@@ -28,9 +29,10 @@ class TextStreams:
 
 
 class Displays:
-    """Puts the bodies of a display together as they come."""
+    """Puts the bodies of a display together as they come, up to `limit_bytes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int = Limits().display_bytes) -> None:
+        self._limit_bytes = limit_bytes
         self._wanted: list[tuple[str, int]] = []
         self._body = bytearray()
 
@@ -42,11 +44,15 @@ class Displays:
             self._wanted = [(str(mime), max(0, int(size))) for mime, size in mimes]
         except (ValueError, TypeError, OverflowError, SandboxError):  # forged by the cell: there is nothing to show
             self._wanted = []
+        if sum(size for _, size in self._wanted) > self._limit_bytes:
+            self._wanted = []
 
     def body(self, frame: Frame) -> list[Display]:
         """The display, once its last body is complete."""
+        if not self._wanted:
+            return []
         self._body += frame.payload
-        if not self._wanted or len(self._body) < sum(size for _, size in self._wanted):
+        if len(self._body) < sum(size for _, size in self._wanted):
             return []
         bundle: dict[str, bytes] = {}
         position = 0
@@ -68,8 +74,8 @@ def decode(frame: Frame, text: TextStreams, display: Displays) -> list[RunEvent]
         case Kind.DATA:
             return list(display.body(frame))
         case Kind.NOTE:
-            note = decode_json(frame.payload)
-            return [Cut(count=int(note["cut"]))] if "cut" in note else []
+            count = decode_json(frame.payload).get("cut")
+            return [Cut(count=count)] if isinstance(count, int) else []
         case Kind.END:
             rest = [*text.decode(Kind.STDOUT, b"", final=True), *text.decode(Kind.STDERR, b"", final=True)]
             return [*rest, outcome(decode_json(frame.payload))]
@@ -100,12 +106,13 @@ _STATUSES: dict[str, Literal["ok", "error", "timeout", "oom", "interrupted", "ou
 
 def outcome(end: Json) -> Outcome:
     """The supervisor's outcome as a value. Raises SandboxError for a status of no known kind, or for nonsense."""
-    status = _STATUSES.get(str(end.get("status")))
+    said = end.get("status")
+    status = _STATUSES.get(said) if isinstance(said, str) else None
     if status is None:
-        raise SandboxError(f"The sandbox refused to run the code ({end.get('status')}).")
+        raise SandboxError(f"The sandbox refused to run the code ({said[:100] if isinstance(said, str) else '?'}).")
     try:
         return _known_outcome(status, end)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise SandboxError("The sandbox sent an outcome that makes no sense.") from error
 
 

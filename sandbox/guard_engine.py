@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import h11
 
 from sandbox.contract import LABEL, LABEL_ID
+from sandbox.engine_address import client_parameters
 from sandbox.errors import EngineUnavailable
 from sandbox.guard_rules import OURS, Forward
 from sandbox.guard_stream import FLUSH_SECONDS, Streams
 from sandbox.limits import ENGINE_SECONDS
 
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 CHUNK_BYTES = 256 * 1024  # read at once; a side that does not take its bytes holds up no more than a few of these
 ANSWER_BYTES = 4 * 1024 * 1024  # to a question of ours
 KNOWN_IDS = 1024  # containers that are known to be ours
@@ -25,15 +25,17 @@ KNOWN_IDS = 1024  # containers that are known to be ours
 Address = str | tuple[str, int]
 
 
-def engine_address(url: str) -> Address:
-    """The socket that a DOCKER_HOST names. Raises EngineUnavailable."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix" and parts.path:
+def engine_address(environment: Mapping[str, str] | None = None) -> Address:
+    """Where the engine listens, found as by a bot that has no guard. Raises EngineUnavailable."""
+    found = client_parameters(environment)
+    parts = urlsplit(str(found["base_url"]))
+    if parts.scheme in ("unix", "http+unix") and parts.path:
         return parts.path
-    if parts.scheme in ("tcp", "http") and parts.hostname:
+    if parts.scheme in ("tcp", "http") and parts.hostname and not found.get("tls"):
         return parts.hostname, parts.port or 2375
     raise EngineUnavailable(
-        f"engine-guard cannot reach an engine at {url}.", mend="Set DOCKER_HOST to a unix:// or tcp:// address."
+        f"engine-guard cannot reach an engine at {found['base_url']}.",
+        mend="Set DOCKER_HOST to a unix:// address, or to a tcp:// one without TLS.",
     )
 
 

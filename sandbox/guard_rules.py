@@ -22,7 +22,7 @@ TARGET_CHARS = 4096
 QUERY_FIELDS = 10
 LEAST_API = 41  # Engine 20.10; before 1.24 a start could bring a whole HostConfig along
 OURS = f"{LABEL}=1"
-BUILDS = "engine-guard makes the sandbox image itself, when it starts: start it again."
+BUILDS = "engine-guard makes the sandbox image itself, when it starts; threadbox image update and list run beside it."
 
 _YES, _NO, _BOOL = "1|true|True", "0|false|False", "0|1|true|false|True|False"
 _CONTAINER = r"/containers/(?P<container>[0-9a-f]{64}|threadbox-[0-9a-z-]{4,64})"
@@ -171,7 +171,7 @@ def _image(call: Call, forward: Forward, rules: Rules) -> Forward | Refuse:
 def _images(call: Call, forward: Forward, rules: Rules) -> Forward | Refuse:
     asked = _filters(forward, "reference")
     if not asked or not rules.images.issuperset(asked):
-        return Refuse(why="Images are listed by the name of the sandbox image only.")
+        return Refuse(why=f"Images are listed by the name of the sandbox image only. {BUILDS}")
     return _filtered(forward, "reference", asked)
 
 

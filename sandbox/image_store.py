@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import docker
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError
 
 from sandbox.contract import Engine, Outcome
 from sandbox.engine import connect, translated_errors
@@ -22,13 +23,11 @@ from sandbox.image_base import (
     newest_base,
 )
 from sandbox.image_build import ImageSource, build_image
+from sandbox.image_contents import changes, contents
 from sandbox.limits import Limits
 from sandbox.sandbox import Sandbox
 
 FROM_OURS = "Build it FROM a Threadbox sandbox image (threadbox image list)."
-_LIST_PACKAGES = (
-    "from importlib.metadata import distributions as d; print(*sorted({x.name + '==' + x.version for x in d()}))"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +48,8 @@ class Update:
     """What an update did: the new image, what changed in it, what was removed."""
 
     tag: str
+    is_first: bool
+    """There was no image before, so that nothing is said of changes."""
     changed: tuple[str, ...]
     removed: tuple[str, ...]
 
@@ -80,7 +81,7 @@ def _described(tag: str, attrs: Mapping[str, object]) -> SandboxImage:
 
 
 def update_image(source: ImageSource, say: Say, base_url: str | None = None) -> Update:
-    """Pull the base anew, build on it, and remove the images that no container uses. Blocks.
+    """Pull the base anew, build on it, and remove the images and bases before it that no container uses. Blocks.
 
     The tag stays (it is named for its content but the base's digest), so a running bot takes the new image for its
     next sandbox. Raises EngineUnavailable, ImageBuildFailed.
@@ -88,45 +89,50 @@ def update_image(source: ImageSource, say: Say, base_url: str | None = None) -> 
     client = connect(base_url)
     try:
         with translated_errors():
-            replaced = [image.id for image in client.images.list(name=source.tag)]
-            before = _packages(client, source.tag)
+            old = _images(client, _repository(source.tag))
+            before = _newest([image for image in old if source.tag in image["RepoTags"]] or old)
+            had = contents(client, before) if before else {}
             build_image(client, source, newest_base(client, source.base, say), say)
-            after = _packages(client, source.tag)
-            removed = _prune(client, source.tag, replaced)
-            return Update(tag=source.tag, changed=_changes(before, after), removed=removed)
+            changed = changes(had, contents(client, source.tag)) if before else ()
+            return Update(tag=source.tag, is_first=not before, changed=changed, removed=_prune(client, source.tag, old))
     finally:
         client.close()
 
 
-def _packages(client: docker.DockerClient, tag: str) -> set[str]:
-    """What is installed in an image, asked of a container without network; nothing for an image that is not there."""
+def _repository(tag: str) -> str:
+    return tag.rpartition(":")[0]
+
+
+def _images(client: docker.DockerClient, name: str | None, **filters: Any) -> list[Mapping[str, Any]]:
+    return [image.attrs for image in client.images.list(name=name, filters=filters)]
+
+
+def _newest(images: list[Mapping[str, Any]]) -> str:
+    return str(max(images, key=lambda attrs: str(attrs["Created"]))["Id"]) if images else ""
+
+
+def _prune(client: docker.DockerClient, keep: str, old: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Remove what is not in use of the other tags, of what lost its tag now or while in use, and of their bases."""
+    ours = f"{_repository(keep)}:"
+    tags = [tag for image in old for tag in image["RepoTags"] if tag.startswith(ours) and tag != keep]
+    names = {labels_of(image).get(LABEL_BASE) for image in old}
+    untagged = _images(client, None, label=LABEL_BASE, dangling=True)
+    untagged = [image for image in untagged if labels_of(image)[LABEL_BASE] in names]
+    ids = [str(image["Id"]) for image in untagged]
+    digests = [labels_of(image).get(LABEL_BASE_DIGEST) for image in (*old, *untagged)]
+    newest = labels_of(client.images.get(keep).attrs).get(LABEL_BASE_DIGEST)
+    bases = [digest for digest in digests if digest and digest != newest]
+    return tuple(name for name in dict.fromkeys((*tags, *ids, *bases)) if _is_removed(client, name))
+
+
+def _is_removed(client: docker.DockerClient, reference: str) -> bool:
     try:
-        text: bytes = client.containers.run(
-            tag, ["python3", "-I", "-c", _LIST_PACKAGES], remove=True, network_mode="none", cap_drop=["ALL"]
-        )
-    except ImageNotFound:
-        return set()
-    return set(text.decode().split())
-
-
-def _changes(before: set[str], after: set[str]) -> tuple[str, ...]:
-    gone = {item.partition("==")[0]: item.partition("==")[2] for item in before - after}
-    come = {item.partition("==")[0]: item.partition("==")[2] for item in after - before}
-    return tuple(f"{name} {gone.get(name, '-')} -> {come.get(name, '-')}" for name in sorted(gone.keys() | come.keys()))
-
-
-def _prune(client: docker.DockerClient, keep: str, replaced: list[str]) -> tuple[str, ...]:
-    """Remove the other tags, and what had this one until now, as far as no container uses them."""
-    kept = client.images.get(keep).id
-    tags = [tag for image in client.images.list(name=REPOSITORY) for tag in image.tags if tag != keep]
-    removed = []
-    for reference in (*tags, *(image_id for image_id in replaced if image_id != kept)):
-        try:
-            client.images.remove(reference)
-            removed.append(reference)
-        except (APIError, ImageNotFound):  # a container still uses it, or it went with its last tag
-            continue
-    return tuple(removed)
+        if "@" in reference and client.images.get(reference).tags:
+            return False  # a base that somebody gave a name
+        client.images.remove(reference)
+    except APIError:  # a container or an image still uses it, or it went with its last tag
+        return False
+    return True
 
 
 async def check_image(engine: Engine, image: str, limits: Limits) -> None:

@@ -50,10 +50,10 @@ class WarmPool:
         self._changed = asyncio.Event()
         self.is_full = asyncio.Event()
         """Set while as many are ready as are wanted."""
-        self._room: Callable[[], bool] = lambda: True
+        self._room: Callable[[], int] = lambda: settings.most
 
-    def limit_to(self, room: Callable[[], bool]) -> None:
-        """Make none ahead while `room` says no: what people wait for comes first."""
+    def limit_to(self, room: Callable[[], int]) -> None:
+        """Make no more ahead than `room` says: what people wait for comes first."""
         self._room = room
 
     def take(self, limits: Limits) -> Sandbox | None:
@@ -87,16 +87,17 @@ class WarmPool:
             while True:
                 self._changed.clear()
                 await self._drop_spare()
-                missing = min(self._settings.starts_at_once, self.wanted - len(self._ready))
-                if missing <= 0 or not self._room():
+                missing = min(self._settings.starts_at_once, self.wanted - len(self._ready), self._room())
+                if missing <= 0:
                     self.is_full.set()
                     await self._wait(DEMAND_SECONDS / 4)
                     continue
                 self.is_full.clear()
-                made = await asyncio.gather(*(self._make() for _ in range(missing)))
-                pause = BACKOFF_SECONDS[0] if all(made) else min(pause * 2, BACKOFF_SECONDS[1])
-                if not all(made):
-                    await self._wait(pause)
+                if all(await asyncio.gather(*(self._make() for _ in range(missing)))):
+                    pause = BACKOFF_SECONDS[0]
+                else:
+                    await asyncio.sleep(pause)  # whoever comes meanwhile finds out without us
+                    pause = min(pause * 2, BACKOFF_SECONDS[1])
         finally:
             await asyncio.shield(self._remove_all())
 
@@ -129,14 +130,19 @@ class WarmPool:
         return True
 
     async def _drop_spare(self) -> None:
+        for sandbox in [sandbox for sandbox in self._ready if not sandbox.is_alive]:
+            self._ready.remove(sandbox)
+            self._dead.append(sandbox)
         while self._dead:
             await _remove(self._dead.pop())
         while len(self._ready) > self.wanted:
             await _remove(self._ready.pop())
 
     async def _remove_all(self) -> None:
-        while self._ready:
-            await _remove(self._ready.pop())
+        for sandbox in (*self._ready, *self._dead):
+            await _remove(sandbox)
+        self._ready.clear()
+        self._dead.clear()
 
 
 async def _remove(sandbox: Sandbox) -> None:

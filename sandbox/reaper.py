@@ -37,7 +37,7 @@ class LifeSettings:
     reap_every_seconds: float = 5.0
     forget_every_seconds: float = 600.0
     owner_mib: int = 2 * 1024
-    """Saved state of one owner in the store; the oldest goes first, and its thread is told."""
+    """Saved state of one owner in the store; the newest that fits is kept, and who loses theirs is told."""
     all_mib: int = 50 * 1024
     saves: bool = True
     """False: an idle sandbox is removed with all that is in it."""
@@ -194,23 +194,34 @@ class Reaper:
         return True
 
     async def _forget_old(self) -> None:
-        """Delete saved state that is too old, or too much for its owner or for all, the oldest first."""
-        settings = self._settings
+        """Delete saved state that is too old, or too much for its owner or for all: the newest that fit are kept."""
         all_bytes = 0
         bytes_of: dict[str, int] = {}
         saved = [record for record in await self._records.all() if record.snapshot]
         for record in sorted(saved, key=lambda record: record.saved_at, reverse=True):
-            owned = bytes_of[record.owner] = bytes_of.get(record.owner, 0) + record.snapshot_bytes
-            all_bytes += record.snapshot_bytes
-            if self._now() - record.saved_at > settings.retention_seconds:
-                await self._forget(record, f"It was not used for {settings.retention_seconds / DAY:g} days.")
-            elif owned > settings.owner_mib * MIB or all_bytes > settings.all_mib * MIB:
-                await self._forget(record, "Newer threads needed the space for saved variables and files.")
+            owned, size = bytes_of.get(record.owner, 0), record.snapshot_bytes
+            notice = self._too_much(record, owned + size, all_bytes + size)
+            if notice and await self._forget(record, notice):
+                continue  # what is gone takes no room from others
+            bytes_of[record.owner] = owned + size
+            all_bytes += size
 
-    async def _forget(self, record: Record, notice: str) -> None:
+    def _too_much(self, record: Record, owned: int, all_bytes: int) -> str:
+        """Why a state cannot be kept beside the newer ones; empty if it can."""
+        settings = self._settings
+        if self._now() - record.saved_at > settings.retention_seconds:
+            return f"It was not used for {settings.retention_seconds / DAY:g} days."
+        if record.snapshot_bytes > min(settings.owner_mib, settings.all_mib) * MIB:
+            return "It was larger than the space for saved variables and files."
+        if owned > settings.owner_mib * MIB or all_bytes > settings.all_mib * MIB:
+            return "Newer threads needed the space for saved variables and files."
+        return ""
+
+    async def _forget(self, record: Record, notice: str) -> bool:
+        """Whether it is gone."""
         key = record.key
         if key in self._entries:
-            return  # in use, or so lately that it is saved again soon
+            return False  # in use, or so lately that it is saved again soon
         # who comes for it meanwhile waits, and then reads the record anew
         entry = self._entries[key] = Entry(record)
         try:
@@ -218,8 +229,10 @@ class Reaper:
                 await self._forget_held(record, notice)
         except Exception:
             log.exception("sandbox.forget_failed", key=key)
+            return False
         finally:
             self._entries.pop(key, None)
+        return True
 
     async def _forget_held(self, record: Record, notice: str) -> None:
         now = await self._records.get(record.key)

@@ -89,7 +89,7 @@ class SandboxService:
             make_room=self.reaper.evict,
         )
         self.openings.removed = self.admission.changed
-        self.pool.limit_to(lambda: self.live + self.pool.ready < self._settings.admission.sandboxes)
+        self.pool.limit_to(lambda: self._settings.admission.sandboxes - self.live - self.pool.ready)
 
     async def __aenter__(self) -> SandboxService:
         """Take over what an earlier process of this instance left in leases, remove the rest, and start to reap."""

@@ -66,7 +66,7 @@ class HostLink:
         try:
             hello = json.loads(frame.payload)
             nonce, seen = str(hello["nonce"]), int(hello["seen"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return False
         if frame.epoch <= self._epoch or (self._nonce is not None and nonce != self._nonce):
             return False

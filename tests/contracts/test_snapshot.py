@@ -100,6 +100,21 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_WRONLY), 1 << 27)
     assert lost["pipe"] == "pipe (not a regular file)"
 
 
+async def test_what_is_too_much_together_is_kept_as_far_as_it_fits(engine: Engine, snapshots: Snapshots) -> None:
+    before = """
+first, second, third = (bytes([number]) * 1_500_000 for number in range(3))
+for name in ('a.bin', 'b.bin', 'c.bin'):
+    open(name, 'wb').write(first[:900_000])
+"""
+
+    _, back, printed = await moved(engine, snapshots, before, "print(len(second))")
+
+    assert printed == "1500000\n"
+    assert back.files == 2
+    assert {"first", "second"} <= set(back.variables)
+    assert [text.partition(" (")[0] for text in back.lost] == ["third", "c.bin"]
+
+
 async def test_a_variable_that_heeds_no_interrupt_costs_itself_and_what_comes_after(
     engine: Engine, snapshots: Snapshots
 ) -> None:

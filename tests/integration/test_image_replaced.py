@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -11,7 +13,10 @@ import pytest
 from sandbox import Limits
 from sandbox.engine import DockerEngine
 from sandbox.errors import ImageMissing
+from sandbox.guard_create import GuardLimits
+from sandbox.guard_engine import engine_address
 from sandbox.image_build import ImageSource
+from tests.doubles.guard import guarding
 
 pytestmark = pytest.mark.docker
 
@@ -23,12 +28,31 @@ def client() -> Iterator[docker.DockerClient]:
     client.close()
 
 
-async def test_an_image_that_was_replaced_or_removed_is_found_out_at_the_next_sandbox(
-    image: str, client: docker.DockerClient
-) -> None:
+@pytest.fixture
+def name(image: str, client: docker.DockerClient) -> str:
+    """Of an image that a test may replace: NAME:test."""
     name = f"threadbox-replaced-{os.urandom(4).hex()}"
     client.api.tag(image, name, "test")
-    engine = DockerEngine(image=f"{name}:test", instance=name)
+    return name
+
+
+@pytest.fixture(params=["direct", "guarded"])
+async def engine(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> AsyncIterator[DockerEngine]:
+    """A guard goes on while the image that it lets through is replaced."""
+    url = None
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "guarded":
+            address = engine_address()
+            limits = GuardLimits(containers=500)
+            url = await stack.enter_async_context(guarding(tmp_path / "engine.sock", address, f"{name}:test", limits))
+        engine = DockerEngine(image=f"{name}:test", instance=name, base_url=url)
+        yield engine
+        await engine.aclose()
+
+
+async def test_an_image_that_was_replaced_or_removed_is_found_out_at_the_next_sandbox(
+    image: str, name: str, engine: DockerEngine, client: docker.DockerClient
+) -> None:
 
     async def image_of_next() -> str:
         container_id, _ = await engine.create(os.urandom(4).hex(), Limits(memory_mib=256))
@@ -44,7 +68,6 @@ async def test_an_image_that_was_replaced_or_removed_is_found_out_at_the_next_sa
     client.api.remove_image(f"{name}:test")
     with pytest.raises(ImageMissing, match=f"{name}:test has not been built"):
         await image_of_next()
-    await engine.aclose()
 
     assert first == client.api.inspect_image(image)["Id"] != second
     assert second == newer

@@ -10,6 +10,7 @@ import pytest
 from sandbox import engine_address
 from sandbox.engine_address import client_parameters
 from sandbox.errors import EngineUnavailable
+from sandbox.guard_engine import engine_address as guards_address
 
 
 @pytest.fixture
@@ -53,10 +54,37 @@ def test_an_engine_is_found_where_they_usually_listen(home: Path, place: str) ->
     with listening(home / place):
         found = client_parameters({"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")})
 
+        guards = guards_address({"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")})
+
     assert found["base_url"] == f"unix://{home / place}"
+    assert guards == str(home / place)
 
 
 @pytest.mark.parametrize("url", ["ssh://me@there", "npipe:////./pipe/docker_engine"])
 def test_what_we_do_not_speak_is_one_clear_line(home: Path, url: str) -> None:
     with pytest.raises(EngineUnavailable, match=f"does not speak to a Docker Engine over {url.partition(':')[0]}://"):
         client_parameters({"DOCKER_HOST": url, "HOME": str(home)})
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("unix:///run/other.sock", "/run/other.sock"),
+        ("tcp://10.0.0.5:2376", ("10.0.0.5", 2376)),
+        ("tcp://10.0.0.5", ("10.0.0.5", 2375)),
+    ],
+)
+def test_engine_guard_goes_where_docker_host_says(home: Path, url: str, address: object) -> None:
+    assert guards_address({"DOCKER_HOST": url, "HOME": str(home)}) == address
+
+
+def test_engine_guard_speaks_no_tls_and_sends_nothing_in_the_clear_instead(home: Path) -> None:
+    (home / ".docker").mkdir()
+    for name in ("ca", "cert", "key"):
+        (home / ".docker" / f"{name}.pem").touch()
+    environment = {"DOCKER_HOST": "tcp://10.0.0.5:2376", "DOCKER_TLS_VERIFY": "1", "HOME": str(home)}
+
+    with pytest.raises(EngineUnavailable, match="engine-guard cannot reach an engine at") as caught:
+        guards_address(environment)
+
+    assert "without TLS" in caught.value.mend

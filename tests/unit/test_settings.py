@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ConfigurationError
-from bot.settings import load
+from bot.settings import build_environment, load
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,19 @@ def test_a_key_in_dotenv_is_enough(tmp_path: Path) -> None:
 
     assert settings.has_model
     assert "sk-secret" not in repr(settings)
+
+
+def test_the_index_of_the_image_may_be_in_dotenv_and_the_environment_goes_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PIP_INDEX_URL=https://one.example/simple\nNO_PROXY=one\nOPENAI_API_KEY=sk\n")
+    monkeypatch.setenv("PIP_INDEX_URL", "")  # as docker-compose passes what is not set
+    monkeypatch.setenv("NO_PROXY", "two")
+
+    found = build_environment()
+
+    assert (found["PIP_INDEX_URL"], found["NO_PROXY"]) == ("https://one.example/simple", "two")
+    assert "OPENAI_API_KEY" not in found
 
 
 def test_every_mistake_is_one_line_with_the_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
