@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from sandbox.contract import LABEL, LABEL_ID, LABEL_INSTANCE, Container
-from sandbox.engine_address import client_parameters
+from sandbox.engine_address import EnginePlace, client_parameters, engine_place
 from sandbox.errors import EngineUnavailable, ImageMissing, SandboxError, SandboxGone
 from sandbox.limits import ENGINE_SECONDS, ENGINE_THREADS, Limits
 from sandbox.spec import container_spec, is_gvisor
@@ -28,11 +27,12 @@ from sandbox.wire import DockerWire
 
 T = TypeVar("T")
 PAUSE_SECONDS = 2.0  # for the engine to agree with itself on whether a container is paused
+FIRST_API_VERSION = "1.41"  # to ask for the engine's own
 ENDED_SECONDS = 1.0  # for it to notice that a container has ended
 
 
 class DockerEngine:
-    """Containers of one `instance` on the engine that DOCKER_HOST or `base_url` names (unix:// or tcp://)."""
+    """Containers of one `instance` on the engine that `base_url` names, or that engine_address finds."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class DockerEngine:
         self._base_url = base_url
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="docker")
         self._client: docker.DockerClient | None = None
+        self._place: EnginePlace | None = None
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, DockerWire]:
@@ -91,10 +92,10 @@ class DockerEngine:
         return await self._attach(container_id)
 
     async def _attach(self, container_id: str) -> DockerWire:
-        client = await self._call(lambda client: client)
-        address = self._base_url or client.api.base_url
-        path = f"/v{client.api._version}/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-        return await DockerWire.open(_socket_address(client, address), path)
+        version = await self._call(lambda client: client.api.api_version)
+        assert self._place is not None  # noqa: S101 - found with the client
+        path = f"/v{version}/containers/{container_id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        return await DockerWire.open(self._place, path)
 
     async def remove(self, container_id: str) -> None:
         """See contract.Engine."""
@@ -178,17 +179,33 @@ class DockerEngine:
     def _translated(self, function: Callable[..., T], *arguments: Any) -> T:
         with translated_errors():
             if self._client is None:
-                self._client = connect(self._base_url)
+                parameters = engine_parameters(self._base_url)
+                self._place = engine_place(parameters)
+                self._client = connect(parameters=parameters)
             return function(self._client, *arguments)
 
 
-def connect(base_url: str | None = None) -> docker.DockerClient:
+def engine_parameters(base_url: str | None) -> dict[str, Any]:
+    """What a client is made with. Raises EngineUnavailable."""
+    return client_parameters() if base_url is None else {"base_url": base_url}
+
+
+def connect(base_url: str | None = None, *, parameters: dict[str, Any] | None = None) -> docker.DockerClient:
     """A client of the engine, version agreed. Blocks. Raises EngineUnavailable."""
     with translated_errors():
-        timeout = int(ENGINE_SECONDS)
-        if base_url is not None:
-            return docker.DockerClient(base_url=base_url, timeout=timeout, version="auto")
-        return docker.DockerClient(timeout=timeout, version="auto", **client_parameters())
+        found = {"timeout": int(ENGINE_SECONDS), **(parameters or engine_parameters(base_url))}
+        if "tls" not in found:
+            return docker.DockerClient(version="auto", **found)
+        with contextlib.closing(_by_its_certificates(FIRST_API_VERSION, found)) as first:
+            version = str(first.version(api_version=False)["ApiVersion"])
+        return _by_its_certificates(version, found)
+
+
+def _by_its_certificates(version: str, parameters: dict[str, Any]) -> docker.DockerClient:
+    client = docker.DockerClient(version=version, **parameters)
+    # else REQUESTS_CA_BUNDLE, where a company sets it, would be trusted instead of the engine's own authority
+    client.api.trust_env = False
+    return client
 
 
 @contextlib.contextmanager
@@ -262,16 +279,3 @@ def _wait_until_gone(client: docker.DockerClient, container_id: str) -> None:
 def _said_address(client: docker.DockerClient) -> str:
     address = str(client.api.base_url)
     return f"unix://{client.api.get_adapter(address).socket_path}" if address.startswith("http+docker") else address
-
-
-def _socket_address(client: docker.DockerClient, address: str) -> str | tuple[str, int]:
-    if str(address).startswith("http+docker://"):  # the SDK's name for a unix socket
-        return str(client.api.get_adapter(address).socket_path)
-    parts = urlsplit(str(address))
-    if parts.scheme == "unix":
-        return parts.path
-    if parts.scheme in ("tcp", "http"):
-        return parts.hostname or "127.0.0.1", parts.port or 2375
-    raise EngineUnavailable(
-        f"Cannot attach over {parts.scheme}://.", mend="Set DOCKER_HOST to a unix:// or tcp:// address."
-    )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from docker.context import ContextAPI
+from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
 from sandbox.errors import EngineUnavailable
@@ -20,8 +24,48 @@ USUAL = (
     "{home}/.colima/default/docker.sock",
     "{home}/.orbstack/run/docker.sock",
 )
+MEND = "Set DOCKER_HOST to its unix:// or tcp:// address; ssh -L can bring a remote socket here."
 DEFAULT = "unix:///var/run/docker.sock"
 SPOKEN = ("unix", "http+unix", "tcp", "http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlace:
+    """What a connection of our own goes to: a unix socket's path, or host and port, with TLS where that is."""
+
+    socket: str | tuple[str, int]
+    tls: ssl.SSLContext | None = None
+
+
+def engine_place(parameters: Mapping[str, Any]) -> EnginePlace:
+    """The place of a client with these parameters. Blocks: certificates are read. Raises EngineUnavailable."""
+    url, config = str(parameters["base_url"]), parameters.get("tls")
+    parts = urlsplit(url)
+    if parts.scheme in ("unix", "http+unix") and parts.path:
+        return EnginePlace(parts.path)
+    if not parts.hostname or parts.scheme not in ("tcp", "http", "https"):
+        raise EngineUnavailable(f"{url} is no address of a Docker Engine.", mend=MEND)
+    if parts.scheme == "https" or config:
+        return EnginePlace((parts.hostname, parts.port or 2376), _context(config))
+    return EnginePlace((parts.hostname, parts.port or 2375))
+
+
+def _context(config: object) -> ssl.SSLContext:
+    """What the SDK takes of a TLSConfig, for connections of our own."""
+    try:
+        if not isinstance(config, TLSConfig):
+            return ssl.create_default_context()
+        context = ssl.create_default_context(cafile=config.ca_cert)
+        if not config.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if config.cert:
+            context.load_cert_chain(*config.cert)
+    except (OSError, ssl.SSLError) as error:
+        raise EngineUnavailable(
+            f"The certificates for the Docker Engine cannot be read ({error}).",
+            mend="Look at DOCKER_CERT_PATH: ca.pem, cert.pem and key.pem.",
+        ) from error
+    return context
 
 
 def client_parameters(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -37,7 +81,7 @@ def client_parameters(environment: Mapping[str, str] | None = None) -> dict[str,
     if scheme not in SPOKEN:
         raise EngineUnavailable(
             f"Threadbox does not speak to a Docker Engine over {scheme}://.",
-            mend="Set DOCKER_HOST to its unix:// or tcp:// address; ssh -L can bring a remote socket here.",
+            mend=MEND,
         )
     return found
 

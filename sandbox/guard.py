@@ -20,8 +20,9 @@ from typing import Any
 import h11
 import structlog
 
+from sandbox.engine_address import EnginePlace
 from sandbox.errors import SandboxError
-from sandbox.guard_engine import CHUNK_BYTES, Address, GuardedEngine, closed, read_answer
+from sandbox.guard_engine import CHUNK_BYTES, GuardedEngine, closed, read_answer
 from sandbox.guard_rules import CREATE_BYTES, Call, Forward, Refuse, Rules, decide
 from sandbox.guard_stream import GONE_SECONDS, Streams, gone, joined
 from sandbox.limits import ENGINE_SECONDS
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 class EngineGuard:
     """Answers on a unix socket for one engine, by one set of rules."""
 
-    def __init__(self, engine: Address, rules: Rules) -> None:
+    def __init__(self, engine: EnginePlace, rules: Rules) -> None:
         self._engine = GuardedEngine(engine)
         self._rules = rules
         self._connections = 0

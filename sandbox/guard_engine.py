@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import h11
 
 from sandbox.contract import LABEL, LABEL_ID
-from sandbox.engine_address import client_parameters
+from sandbox.engine_address import EnginePlace
 from sandbox.errors import EngineUnavailable
 from sandbox.guard_rules import OURS, Forward
 from sandbox.guard_stream import FLUSH_SECONDS, Streams
@@ -22,37 +22,22 @@ CHUNK_BYTES = 256 * 1024  # read at once; a side that does not take its bytes ho
 ANSWER_BYTES = 4 * 1024 * 1024  # to a question of ours
 KNOWN_IDS = 1024  # containers that are known to be ours
 
-Address = str | tuple[str, int]
-
-
-def engine_address(environment: Mapping[str, str] | None = None) -> Address:
-    """Where the engine listens, found as by a bot that has no guard. Raises EngineUnavailable."""
-    found = client_parameters(environment)
-    parts = urlsplit(str(found["base_url"]))
-    if parts.scheme in ("unix", "http+unix") and parts.path:
-        return parts.path
-    if parts.scheme in ("tcp", "http") and parts.hostname and not found.get("tls"):
-        return parts.hostname, parts.port or 2375
-    raise EngineUnavailable(
-        f"engine-guard cannot reach an engine at {found['base_url']}.",
-        mend="Set DOCKER_HOST to a unix:// address, or to a tcp:// one without TLS.",
-    )
-
 
 class GuardedEngine:
     """The engine behind the guard."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, place: EnginePlace) -> None:
+        self._place = place
         self._known: dict[str, None] = {}
 
     @contextlib.asynccontextmanager
     async def calling(self, forward: Forward, container_id: str = "") -> AsyncIterator[Streams]:
         """The call, sent in words of our own. Raises OSError."""
-        if isinstance(self._address, str):
-            reader, writer = await asyncio.open_unix_connection(self._address, limit=CHUNK_BYTES)
+        socket, tls = self._place.socket, self._place.tls
+        if isinstance(socket, str):
+            reader, writer = await asyncio.open_unix_connection(socket, limit=CHUNK_BYTES)
         else:
-            reader, writer = await asyncio.open_connection(*self._address, limit=CHUNK_BYTES)
+            reader, writer = await asyncio.open_connection(*socket, limit=CHUNK_BYTES, ssl=tls)
         try:
             writer.write(_request(forward, container_id))
             yield reader, writer

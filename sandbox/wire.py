@@ -10,6 +10,7 @@ import asyncio
 import struct
 from collections.abc import Callable
 
+from sandbox.engine_address import EnginePlace
 from sandbox.errors import EngineUnavailable, SandboxGone
 
 _HEADER = struct.Struct(">BxxxI")
@@ -36,14 +37,14 @@ class DockerWire(asyncio.Protocol):
         self._may_write.set()
 
     @classmethod
-    async def open(cls, address: str | tuple[str, int], path: str) -> DockerWire:
+    async def open(cls, place: EnginePlace, path: str) -> DockerWire:
         """Upgrade a connection to the engine. Raises EngineUnavailable, SandboxGone."""
         loop = asyncio.get_running_loop()
         try:
-            if isinstance(address, str):
-                transport, wire = await loop.create_unix_connection(cls, address)
+            if isinstance(place.socket, str):
+                transport, wire = await loop.create_unix_connection(cls, place.socket)
             else:
-                transport, wire = await loop.create_connection(cls, *address)
+                transport, wire = await loop.create_connection(cls, *place.socket, ssl=place.tls)
         except OSError as error:
             raise EngineUnavailable(f"The Docker Engine does not answer ({error}).") from error
         head = (

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from sandbox.engine_address import EnginePlace
 from sandbox.guard import EngineGuard
 from sandbox.guard_create import GuardLimits
-from sandbox.guard_engine import Address
 from sandbox.guard_rules import Rules
 from sandbox.limits import Limits
 from sandbox.spec import container_spec
@@ -39,7 +39,7 @@ def changed(body: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def guarding(listen: Path, engine: Address, image: str, limits: GuardLimits) -> AsyncIterator[str]:
+async def guarding(listen: Path, engine: EnginePlace, image: str, limits: GuardLimits) -> AsyncIterator[str]:
     """A guard that listens, by the address that the SDK takes."""
     ready = asyncio.Event()
     guard = EngineGuard(engine, Rules(images=frozenset({image}), limits=limits))

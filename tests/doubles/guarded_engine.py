@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from sandbox.engine_address import EnginePlace
 from tests.doubles.guard import IMAGE_ID
 
 IMAGE = "threadbox-sandbox:0123"
@@ -29,7 +30,7 @@ class FakeEngine:
     """Knows one container, one image; any other request goes to `handler`. Remembers the first line of each."""
 
     def __init__(self, folder: Path) -> None:
-        self.address = str(folder / "engine.sock")
+        self.place = EnginePlace(str(folder / "engine.sock"))
         self.requests: list[str] = []
         self.handler: Handler | None = None
         self.ended = asyncio.Event()
@@ -39,7 +40,7 @@ class FakeEngine:
         async with asyncio.TaskGroup() as group:
             handlers: list[asyncio.Task[None]] = []
             server = await asyncio.start_unix_server(
-                lambda *streams: handlers.append(group.create_task(self._connected(*streams))), self.address
+                lambda *streams: handlers.append(group.create_task(self._connected(*streams))), self.place.socket
             )
             yield
             server.close()

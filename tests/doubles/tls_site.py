@@ -41,12 +41,12 @@ def _wheel() -> bytes:
     return data.getvalue()
 
 
-def _certificate(folder: Path, names: list[str]) -> bytes:
+def certificate(folder: Path, names: list[str]) -> bytes:
     """Write key and certificate; the certificate, which is its own authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     now = datetime.now(UTC)
-    certificate = (
+    made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -58,7 +58,7 @@ def _certificate(folder: Path, names: list[str]) -> bytes:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    pem = made.public_bytes(serialization.Encoding.PEM)
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -69,7 +69,7 @@ def _certificate(folder: Path, names: list[str]) -> bytes:
 @asynccontextmanager
 async def tls_site(folder: Path, names: list[str], big_bytes: int = 0) -> AsyncIterator[Site]:
     """Serve until left."""
-    ca = _certificate(folder, names)
+    ca = certificate(folder, names)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "site.pem")
     wheel = _wheel()

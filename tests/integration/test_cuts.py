@@ -15,9 +15,9 @@ import sandbox.cell
 import sandbox.sandbox
 from sandbox import Limits, Output, RunEvent, Sandbox
 from sandbox.engine import DockerEngine
+from sandbox.engine_address import client_parameters, engine_place
 from sandbox.errors import SandboxError, SandboxGone
 from sandbox.guard_create import GuardLimits
-from sandbox.guard_engine import DEFAULT_ENGINE, engine_address
 from tests.contracts.runs import outcome as end_of
 from tests.contracts.runs import run, text
 from tests.doubles.faulty_engine import Cut, CutSent, Refusal, Stall, Vanishing
@@ -187,7 +187,7 @@ async def test_a_removal_that_fails_after_a_cut_stays_the_lost_outcome_and_is_do
 
 @pytest.mark.docker
 async def test_a_guard_that_starts_again_under_a_cell_costs_nothing(image: str, tmp_path: Path) -> None:
-    listen, address = tmp_path / "engine.sock", engine_address(os.environ.get("DOCKER_HOST") or DEFAULT_ENGINE)
+    listen, address = tmp_path / "engine.sock", engine_place(client_parameters())
     engine = DockerEngine(image=image, instance=f"again-{os.urandom(4).hex()}", base_url=f"unix://{listen}")
     events: list[RunEvent] = []
     async with guarding(listen, address, image, GuardLimits()):

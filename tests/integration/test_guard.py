@@ -16,9 +16,9 @@ from docker.errors import APIError, NotFound
 
 from sandbox import Limits, Outcome, Output, Sandbox
 from sandbox.engine import DockerEngine, connect
+from sandbox.engine_address import client_parameters, engine_place
 from sandbox.errors import SandboxGone
 from sandbox.guard_create import GuardLimits
-from sandbox.guard_engine import engine_address
 from sandbox.spec import container_spec
 from tests.doubles.guard import MISCONFIGURED, changed, guarding
 from tests.doubles.smuggling import request, said_to, smuggled
@@ -32,7 +32,7 @@ Do = Callable[..., Any]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def guard(image: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     listen = tmp_path_factory.mktemp("guard") / "engine.sock"
-    address = engine_address()
+    address = engine_place(client_parameters())
     async with guarding(listen, address, image, GuardLimits(containers=500)) as url:
         yield url
 

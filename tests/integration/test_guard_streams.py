@@ -29,7 +29,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[FakeEngine]:
 @pytest.fixture
 async def guard(tmp_path: Path, engine: FakeEngine) -> AsyncIterator[str]:
     listen = tmp_path / "guard" / "engine.sock"
-    async with guarding(listen, engine.address, IMAGE, GuardLimits(containers=3)):
+    async with guarding(listen, engine.place, IMAGE, GuardLimits(containers=3)):
         yield str(listen)
 
 
@@ -263,7 +263,7 @@ async def test_many_creates_at_once_make_no_more_containers_than_the_most(client
 async def test_the_socket_is_for_owner_and_group_and_goes_with_the_guard(tmp_path: Path, engine: FakeEngine) -> None:
     listen = tmp_path / "guard.sock"
     for _ in range(2):
-        async with guarding(listen, engine.address, IMAGE, GuardLimits()):
+        async with guarding(listen, engine.place, IMAGE, GuardLimits()):
             assert stat.S_IMODE(listen.stat().st_mode) == 0o660
         assert not listen.exists()
 
@@ -275,10 +275,10 @@ async def test_a_socket_that_a_killed_guard_left_is_replaced_but_no_other_file(
     (await asyncio.start_unix_server(lambda *_: None, left)).close()
     file.write_text("keep")
 
-    async with guarding(left, engine.address, IMAGE, GuardLimits()):
+    async with guarding(left, engine.place, IMAGE, GuardLimits()):
         pass
     with pytest.raises(SandboxError, match="cannot listen"):
-        async with guarding(file, engine.address, IMAGE, GuardLimits()):
+        async with guarding(file, engine.place, IMAGE, GuardLimits()):
             pass
 
     assert file.read_text() == "keep"

@@ -12,9 +12,9 @@ import pytest
 
 from sandbox import Limits
 from sandbox.engine import DockerEngine
+from sandbox.engine_address import client_parameters, engine_place
 from sandbox.errors import ImageMissing
 from sandbox.guard_create import GuardLimits
-from sandbox.guard_engine import engine_address
 from sandbox.image_build import ImageSource
 from tests.doubles.guard import guarding
 
@@ -42,7 +42,7 @@ async def engine(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> A
     url = None
     async with contextlib.AsyncExitStack() as stack:
         if request.param == "guarded":
-            address = engine_address()
+            address = engine_place(client_parameters())
             limits = GuardLimits(containers=500)
             url = await stack.enter_async_context(guarding(tmp_path / "engine.sock", address, f"{name}:test", limits))
         engine = DockerEngine(image=f"{name}:test", instance=name, base_url=url)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import engine_address
-from sandbox.engine_address import client_parameters
+from sandbox.engine_address import EnginePlace, client_parameters, engine_place
 from sandbox.errors import EngineUnavailable
-from sandbox.guard_engine import engine_address as guards_address
 
 
 @pytest.fixture
@@ -54,10 +53,8 @@ def test_an_engine_is_found_where_they_usually_listen(home: Path, place: str) ->
     with listening(home / place):
         found = client_parameters({"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")})
 
-        guards = guards_address({"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")})
-
     assert found["base_url"] == f"unix://{home / place}"
-    assert guards == str(home / place)
+    assert engine_place(found) == EnginePlace(str(home / place))
 
 
 @pytest.mark.parametrize("url", ["ssh://me@there", "npipe:////./pipe/docker_engine"])
@@ -67,24 +64,25 @@ def test_what_we_do_not_speak_is_one_clear_line(home: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "address"),
+    ("url", "socket"),
     [
         ("unix:///run/other.sock", "/run/other.sock"),
         ("tcp://10.0.0.5:2376", ("10.0.0.5", 2376)),
         ("tcp://10.0.0.5", ("10.0.0.5", 2375)),
     ],
 )
-def test_engine_guard_goes_where_docker_host_says(home: Path, url: str, address: object) -> None:
-    assert guards_address({"DOCKER_HOST": url, "HOME": str(home)}) == address
+def test_our_own_connections_go_where_docker_host_says(home: Path, url: str, socket: object) -> None:
+    assert engine_place(client_parameters({"DOCKER_HOST": url, "HOME": str(home)})) == EnginePlace(socket)
 
 
-def test_engine_guard_speaks_no_tls_and_sends_nothing_in_the_clear_instead(home: Path) -> None:
+def test_an_engine_with_tls_is_never_spoken_to_in_the_clear(home: Path) -> None:
     (home / ".docker").mkdir()
     for name in ("ca", "cert", "key"):
         (home / ".docker" / f"{name}.pem").touch()
     environment = {"DOCKER_HOST": "tcp://10.0.0.5:2376", "DOCKER_TLS_VERIFY": "1", "HOME": str(home)}
 
-    with pytest.raises(EngineUnavailable, match="engine-guard cannot reach an engine at") as caught:
-        guards_address(environment)
+    with pytest.raises(EngineUnavailable, match="certificates for the Docker Engine cannot be read") as caught:
+        engine_place(client_parameters(environment))
 
-    assert "without TLS" in caught.value.mend
+    assert "DOCKER_CERT_PATH" in caught.value.mend
+    assert engine_place({"base_url": "https://10.0.0.5"}).tls is not None
