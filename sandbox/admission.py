@@ -40,7 +40,10 @@ SAMPLE_SECONDS = 0.05
 
 
 class Admission:
-    """A queue before a budget. `in_use` and `live` measure, `make_room` frees what is idle and says whether it did."""
+    """A queue before a budget. `in_use` and `live` measure; `make_room` says whether it could free what is idle.
+
+    It is told whether a sandbox is wanted that is not there yet.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Admission:
         *,
         in_use: Callable[[], int],
         live: Callable[[], int],
-        make_room: Callable[[], Awaitable[bool]],
+        make_room: Callable[[bool], Awaitable[bool]],
         machine: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         self._settings = settings
@@ -109,18 +112,27 @@ class Admission:
 
     async def _fits(self, new: bool) -> bool:
         while not self._has_room(new):
-            if not await self._make_room():
+            if not await self._make_room(new):
                 return self._running == 0 and not (new and self._live() >= self._settings.sandboxes)
         return True
 
     def _has_room(self, new: bool) -> bool:
-        settings = self._settings
-        if new and self._live() >= settings.sandboxes:
+        if new and self._live() >= self._settings.sandboxes:
             return False
+        return self._spare_bytes() >= self._settings.cell_mib * MIB
+
+    def spare_sandboxes(self, each_bytes: int) -> int:
+        """For how many more that nobody asked for yet there is memory, beside one more cell."""
+        if any(self._queues.values()):
+            return 0
+        return max(0, (self._spare_bytes() - self._settings.cell_mib * MIB) // each_bytes)
+
+    def _spare_bytes(self) -> int:
+        settings = self._settings
         total, available = self._machine()
         budget = settings.memory_mib * MIB if settings.memory_mib is not None else total * 7 // 10
-        wanted = (self._running + 1) * settings.cell_mib * MIB
-        return self._in_use() + wanted <= budget and available - settings.cell_mib * MIB >= settings.free_mib * MIB
+        spoken_for = self._in_use() + self._running * settings.cell_mib * MIB
+        return min(budget - spoken_for, available - settings.free_mib * MIB)
 
 
 class MachineMemory:

@@ -102,6 +102,7 @@ class Attachment:
             raise SandboxGone
         wire = await self.engine.attach(self.container_id)
         self.channel = Channel(wire, epoch=cut.epoch + 1, nonce=cut.nonce, seen=cut.seen)
+        self.channel.memory_bytes = cut.memory_bytes
         try:
             return await self.greet(GREET_SECONDS, again=True)
         except SandboxGone as error:

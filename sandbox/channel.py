@@ -7,6 +7,7 @@ its bytes, and a stream over its bound ends the channel.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
@@ -65,6 +66,8 @@ class Channel:
         self._next_stream = 1
         self.adopted: Stream | None = None
         """The stream of the last run that an earlier attachment asked for, unless its end was seen."""
+        self.memory_bytes = 0
+        """What the sandbox uses, as it was last told; 0 before that."""
         self.is_superseded = False
         """Whether the sandbox answers another host now."""
         self.on_tunnel: Callable[[Frame], None] | None = None
@@ -152,6 +155,8 @@ class Channel:
                 self._welcomed(frame)
             elif frame.kind is Kind.PONG:
                 self._pongs.set()
+            elif frame.kind is Kind.NOTE and not frame.seq:
+                self._noted(frame)
             elif frame.kind in _NUMBERED and frame.seq == self._seen + 1 and self._welcome.done():
                 # anything else is a copy sent again, or comes again after the welcome
                 self._seen = frame.seq
@@ -179,6 +184,10 @@ class Channel:
         if welcome.last_run is not None and not 0 < welcome.last_run[3] <= self._seen:
             stream = welcome.last_run[1]
             self.adopted = self._streams[stream] = Stream(self, stream)
+
+    def _noted(self, frame: Frame) -> None:
+        with contextlib.suppress(SandboxError, ValueError, TypeError, OverflowError):
+            self.memory_bytes = int(decode_json(frame.payload).get("memory", 0))
 
     def _deliver(self, frame: Frame) -> None:
         self._unacknowledged += len(frame.payload) + COST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -69,6 +69,8 @@ class Lease:
         self._network = network
         self.has_state = entry.is_live or bool(entry.record.container_id or entry.record.snapshot)
         """Whether variables and files of earlier turns are there, or in the store."""
+        self.on_waiting: Callable[[int], None] = lambda before: None
+        """Told how many are before us, whenever that changes, while a sandbox waits for its place without a cell."""
         self.arrival: Arrival | None = None
         """How the sandbox was found when it was last made live in this lease."""
 
@@ -86,8 +88,8 @@ class Lease:
         await self._clear()
         if self._entry.has_container:
             return await self._open()
-        async for _ in self._service.admission.enter(new=True):
-            pass
+        async for before in self._service.admission.enter(new=True):
+            self.on_waiting(before)
         try:
             return await self._open()
         finally:

@@ -66,9 +66,9 @@ class Openings:
                 self._adopted[container_id] = (await self._engine.usage(container_id))[0] or NEW_MEMORY
 
     def memory_bytes(self) -> int:
-        """What the live sandboxes were last measured to use."""
-        measured = sum(sandbox.memory_bytes or NEW_MEMORY for sandbox in self._live.values())
-        return measured + sum(self._adopted.values())
+        """What the live sandboxes use, and those that wait ready."""
+        sandboxes = (*self._live.values(), *self._pool.sandboxes)
+        return sum(sandbox.memory_bytes or NEW_MEMORY for sandbox in sandboxes) + sum(self._adopted.values())
 
     def leave_running(self) -> None:
         """From now on what runs goes on although its reader leaves."""
@@ -128,7 +128,8 @@ class Openings:
         log.info("sandbox.attached", key=record.key, epoch=record.epoch)
         entry.sandbox = self._live[sandbox.container_id] = sandbox
         entry.network = None
-        sandbox.memory_bytes = self._adopted.pop(sandbox.container_id, NEW_MEMORY)
+        adopted = self._adopted.pop(sandbox.container_id, NEW_MEMORY)
+        sandbox.memory_bytes = sandbox.memory_bytes or adopted
         return True
 
     async def _make(self, limits: Limits) -> Sandbox:

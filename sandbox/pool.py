@@ -69,6 +69,18 @@ class WarmPool:
             self._dead.append(sandbox)
         return None
 
+    async def give_up_one(self) -> bool:
+        """Remove a sandbox that waits for nobody in particular; false when there is none."""
+        if not self._ready:
+            return False
+        await _remove(self._ready.pop())
+        return True
+
+    @property
+    def sandboxes(self) -> tuple[Sandbox, ...]:
+        """Those that are ready."""
+        return tuple(self._ready)
+
     @property
     def ready(self) -> int:
         """How many are ready."""

@@ -32,8 +32,6 @@ class Sandbox:
         self.container_id = attachment.container_id
         self.limits = limits
         self.is_paused = self.is_surely_paused = False
-        self.memory_bytes = 0
-        """In use when the last run ended, files in the workspace included."""
         self.leave_running = False
         """Set when this host goes and another will come: a run whose reader leaves then goes on."""
         self._attachment = attachment
@@ -79,6 +77,15 @@ class Sandbox:
     def nonce(self) -> str:
         """What a later host shows to be accepted."""
         return self._attachment.channel.nonce
+
+    @property
+    def memory_bytes(self) -> int:
+        """In use now, files in the workspace included: what the supervisor last told; 0 before it did."""
+        return self._attachment.channel.memory_bytes
+
+    @memory_bytes.setter
+    def memory_bytes(self, count: int) -> None:
+        self._attachment.channel.memory_bytes = count
 
     @property
     def is_alive(self) -> bool:
@@ -130,7 +137,7 @@ class Sandbox:
             async with contextlib.aclosing(cell.events()) as events:
                 async for event in events:
                     if isinstance(event, Outcome):
-                        self.memory_bytes = event.memory_bytes
+                        self.memory_bytes = event.memory_bytes or self.memory_bytes
                     yield event
         finally:
             self._cell = None

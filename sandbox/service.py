@@ -22,7 +22,7 @@ from sandbox.contract import Engine
 from sandbox.egress import EgressSettings, Network
 from sandbox.lease import Entry, Lease
 from sandbox.limits import Limits
-from sandbox.opening import GONE, Openings
+from sandbox.opening import GONE, NEW_MEMORY, Openings
 from sandbox.pool import PoolSettings, WarmPool
 from sandbox.reaper import LifeSettings, Reaper
 from sandbox.records import MemoryRecords, Record, Records
@@ -86,10 +86,18 @@ class SandboxService:
             self._settings.admission,
             in_use=self.openings.memory_bytes,
             live=lambda: self.live,
-            make_room=self.reaper.evict,
+            make_room=self._make_room,
         )
         self.openings.removed = self.admission.changed
-        self.pool.limit_to(lambda: self._settings.admission.sandboxes - self.live - self.pool.ready)
+        self.pool.limit_to(self._room_ahead)
+
+    async def _make_room(self, new: bool) -> bool:
+        """For who waits: what nobody's state is in goes first, unless it is what a new one would take."""
+        return (not new and await self.pool.give_up_one()) or await self.reaper.evict()
+
+    def _room_ahead(self) -> int:
+        places = self._settings.admission.sandboxes - self.live - self.pool.ready
+        return min(places, self.admission.spare_sandboxes(NEW_MEMORY))
 
     async def __aenter__(self) -> SandboxService:
         """Take over what an earlier process of this instance left in leases, remove the rest, and start to reap."""

@@ -19,6 +19,7 @@ from typing import Any
 from .cells import Cells
 from .files import Workspace
 from .frames import Frame, Kind
+from .gauge import Gauge
 from .link import HostGone, HostLink
 from .process import parse_json
 from .proxy import Proxy
@@ -41,6 +42,7 @@ class Supervisor:
         self._proxy = Proxy(link, self._selector)  # before the first child, which is told of it
         self._cells = Cells(link, files, self._transfers, self._selector)
         self._state = State(link, files, self._cells)
+        self._gauge = Gauge(link)
         self._boot = os.urandom(8).hex()
         self._last_stream = 0
 
@@ -55,6 +57,7 @@ class Supervisor:
                 key.data()
             self._cells.tick()
             self._state.tick()
+            self._gauge.tick(self._cells.running is not None)
             self._transfers.pump()
             self._state.pump()
             self._proxy.pump()
@@ -73,7 +76,7 @@ class Supervisor:
 
     def _frame(self, frame: Frame) -> None:
         if frame.kind is Kind.HELLO:
-            for part in (self._proxy, self._state, self._cells, self._transfers):
+            for part in (self._proxy, self._state, self._cells, self._transfers, self._gauge):
                 part.reset()
             self._welcome()
         elif frame.kind is Kind.PING:
@@ -87,9 +90,9 @@ class Supervisor:
         elif not self._cells.body(frame) and not self._state.frame(frame):
             self._transfers.frame(frame)
 
-    def _patience(self) -> float | None:
-        waits = [wait for wait in (self._cells.patience(), self._state.patience()) if wait is not None]
-        return min(waits, default=None)
+    def _patience(self) -> float:
+        parts = (self._cells, self._state, self._gauge)
+        return min(wait for wait in (part.patience() for part in parts) if wait is not None)
 
     def _welcome(self) -> None:
         self._link.send_unnumbered(

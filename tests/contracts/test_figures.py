@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -12,6 +13,7 @@ from tests.contracts.conftest import CONTAINERS
 
 # a process without a container has no figures of its own
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.parametrize("engine", CONTAINERS, indirect=True)]
+LATER = "import threading\nthreading.Timer(0.3, lambda: globals().update(more=b'x' * (100 << 20))).start()"
 BUSY = "import time\nuntil = time.process_time() + 0.5\nwhile time.process_time() < until: pass"
 
 
@@ -32,6 +34,32 @@ async def test_processor_time_and_memory_of_a_cell_are_told(engine: Engine) -> N
     assert busy.cpu_ms > 250
     assert child.cpu_ms > 250
     assert 0 < before.memory_bytes < before.memory_bytes + 40 * MIB < holding.memory_bytes <= holding.peak_bytes
+
+
+async def test_what_a_cell_takes_is_known_while_it_runs_and_what_it_leaves_behind_goes_on_taking_after_it(
+    engine: Engine,
+) -> None:
+    sandbox = await Sandbox.start(engine, f"figures-{os.urandom(4).hex()}", Limits(timeout_seconds=20))
+    known: list[int] = []
+
+    async def grows(to: int) -> None:
+        while sandbox.memory_bytes < to:
+            await asyncio.sleep(0.05)
+        known.append(sandbox.memory_bytes)
+
+    await end_of(sandbox, "1")
+    before = sandbox.memory_bytes
+    running = sandbox.run("held = b'x' * (60 << 20)\nimport time\nwhile True: time.sleep(0.1)")
+    reading = asyncio.ensure_future(anext(running))
+    await grows(before + 40 * MIB)
+    sandbox.interrupt()
+    await reading
+    await running.aclose()
+    await end_of(sandbox, LATER)
+    await grows(before + 120 * MIB)
+    await sandbox.remove()
+
+    assert len(known) == 2
 
 
 async def test_commands_one_after_the_other_take_no_place_for_good(engine: Engine) -> None:
