@@ -72,27 +72,6 @@ async def test_an_allowed_host_is_reached(sandbox: Sandbox, site: Site) -> None:
     assert await run(sandbox, f"print(get('https://index.test:{site.port}/word'))") == "the word\n"
 
 
-# only there: the interpreter of the tests has no pip, the image has
-@pytest.mark.parametrize("engine", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="module")
-@pytest.mark.parametrize(
-    "install",
-    [
-        "!pip install {options} tbhello",
-        "%pip install {options} tbhello",
-        "import subprocess, sys; subprocess.check_call([sys.executable, '-m', 'pip', 'install', *'{options} tbhello'.split()])",
-    ],
-)
-async def test_pip_installs_from_the_index_as_agents_write_it(sandbox: Sandbox, site: Site, install: str) -> None:
-    await run(sandbox, "pip uninstall -y tbhello", "bash")
-    await run(sandbox, "import os; os.environ['REQUESTS_CA_BUNDLE'] = os.path.abspath('ca.pem')")
-    options = f"--index-url https://index.test:{site.port}/simple"
-
-    printed = await run(sandbox, install.format(options=options))
-    word = await run(sandbox, "import importlib, tbhello; print(importlib.reload(tbhello).WORD)")
-
-    assert word == "hello from the index\n", printed
-
-
 @pytest.mark.parametrize(
     ("url", "why"),
     [
