@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
-from sandbox import Limits, Output
+from sandbox import Output
 from sandbox.admission import AdmissionSettings
+from sandbox.blobs import Blobs
 from sandbox.egress import Network
 from sandbox.engine import DockerEngine, connect
 from sandbox.image_base import BaseImage
@@ -18,6 +20,7 @@ from sandbox.image_build import ImageSource, build_image
 from sandbox.lease import Lease
 from sandbox.reach import find_reach
 from sandbox.service import SandboxService, ServiceSettings
+from sandbox.snapshot import SnapshotLimits, Snapshots
 from tests.doubles.tls_site import Site, names_are_loopback, tls_site
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -54,20 +57,27 @@ def configured(image: str, site: Site, tmp_path_factory: pytest.TempPathFactory)
     client.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandboxes(configured: str) -> AsyncIterator[SandboxService]:
+@asynccontextmanager
+async def service(image: str, limits: SnapshotLimits | None = None) -> AsyncIterator[SandboxService]:
     """With mode `packages`, as the bot sets it up: pip in the image says where its index is."""
-    engine = DockerEngine(image=configured, instance=f"test-{os.urandom(4).hex()}")
+    engine = DockerEngine(image=image, instance=f"test-{os.urandom(4).hex()}")
     settings = ServiceSettings(admission=AdmissionSettings(free_mib=0))
+    snapshots = Snapshots(Blobs.at("memory://"), limits)
     with pytest.MonkeyPatch.context() as patch:
         names_are_loopback(patch)
         reach = await find_reach(engine, "packages")
         async with SandboxService(
-            engine, limits=Limits(timeout_seconds=60), settings=settings, network=reach.network, egress=reach.egress
-        ) as service:
-            yield service
+            engine, settings=settings, snapshots=snapshots, network=reach.network, egress=reach.egress
+        ) as running:
+            yield running
     assert await engine.containers() == []
     await engine.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandboxes(configured: str) -> AsyncIterator[SandboxService]:
+    async with service(configured) as running:
+        yield running
 
 
 async def output(lease: Lease, code: str, language: str = "python") -> str:
@@ -105,6 +115,23 @@ async def test_a_package_is_installed_as_agents_write_it_and_is_there_after_a_re
     assert arrival.kind == "restored" and arrival.summary is not None and arrival.summary.lost == ()
     assert (again, listed) == ("hello from the index\n", "tbhello==1.0\n")
     assert site.requests == asked
+
+
+async def test_a_package_that_was_not_kept_is_named_and_installs_again(configured: str) -> None:
+    """Case 46: half of it would be taken for installed."""
+    async with service(configured, SnapshotLimits(files_mib=0)) as sandboxes:
+        async with sandboxes.lease("a") as lease:
+            await output(lease, "%pip install tbhello\nimport tbhello")
+            await lease.put_away()
+        async with sandboxes.lease("a") as lease:
+            arrival = await lease.arrive()
+            missed = await output(lease, "import tbhello")
+            await output(lease, "%pip install tbhello")
+            again = await output(lease, "import tbhello; print(tbhello.WORD)")
+
+    assert arrival.summary is not None and arrival.summary.left_packages == ("tbhello==1.0",)
+    assert "No module named 'tbhello'" in missed
+    assert again == "hello from the index\n"
 
 
 async def test_without_a_network_pip_says_so(sandboxes: SandboxService, site: Site) -> None:

@@ -32,6 +32,14 @@ def test_what_came_back_and_what_did_not_is_one_line() -> None:
     )
 
 
+def test_packages_that_did_not_fit_are_told_as_pip_takes_them() -> None:
+    summary = Summary(files=1, left_packages=("tbbig==1.0", "torch==2.9.0"))
+
+    words = arrival_words(Arrival(kind="restored", summary=summary), had_one=True)
+
+    assert words.endswith("1 file. Too big to be kept, to be installed again: tbbig==1.0, torch==2.9.0.")
+
+
 def test_many_names_are_counted() -> None:
     summary = Summary(variables=tuple(f"v{n}" for n in range(40)))
 
