@@ -13,6 +13,7 @@ from sandbox.limits import MIB
 
 HTTPS = 443
 HELLO_BYTES = 16 * 1024
+HELLO_RECORDS = 64
 """A ClientHello longer than this is none."""
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
 _SERVER_NAME, _ENCRYPTED_HELLO = 0, 0xFE0D
@@ -112,9 +113,9 @@ class HelloReader:
         if self.name:
             return self._later(data)
         self.data += data
-        if len(self.data) > HELLO_BYTES:
-            raise EgressRefused("no ClientHello came")
         found = _handshake(bytes(self.data))
+        if found is None and len(self.data) > HELLO_BYTES:
+            raise EgressRefused("no ClientHello came")
         if found is None:
             return None
         message, self.checked = found
@@ -126,37 +127,38 @@ class HelloReader:
         if self.encrypted:
             return self.name
         self.data += data
-        if len(self.data) > HELLO_BYTES:
-            self.encrypted = True
-            raise EgressRefused("too much before anything is encrypted")
-        position = self.checked
-        while position + 5 <= len(self.data):
-            kind, _, _, length = struct.unpack_from(">BBBH", self.data, position)
+        while self.checked + 5 <= len(self.data):
+            kind, _, _, length = struct.unpack_from(">BBBH", self.data, self.checked)
             if kind == _APPLICATION_DATA:
-                self.encrypted = True
+                self.encrypted = True  # an upload may come with it: how much is of no concern here
+                return self.name
+            body = bytes(self.data[self.checked + 5 : self.checked + 5 + length])
+            if len(body) < length:
                 break
-            body = bytes(self.data[position + 5 : position + 5 + length])
-            if (
-                kind == _HANDSHAKE
-                and body[:1] == b"\x01"
-                and len(body) == length
-                and _server_name(body[4:]) != self.name
-            ):
+            if kind == _HANDSHAKE and _may_be_hello(body) and _server_name(body[4:]) != self.name:
                 raise EgressRefused("the client names another server")
-            position += 5 + length
+            self.checked += 5 + length
+        if len(self.data) > HELLO_BYTES:
+            raise EgressRefused("too much before anything is encrypted")
         return self.name
+
+
+def _may_be_hello(body: bytes) -> bool:
+    """Not by the first byte alone: before TLS 1.3 a handshake ends with a message that is encrypted already."""
+    return body[:1] == b"\x01" and int.from_bytes(body[1:4], "big") <= HELLO_BYTES
 
 
 def _handshake(data: bytes) -> tuple[bytes, int] | None:
     """The ClientHello out of its records, and where they end; None while it is not complete."""
     message = b""
-    position = 0
-    while position + 5 <= len(data):
+    position = records = 0
+    while position + 5 <= len(data) and records < HELLO_RECORDS:
         kind, major, _, length = struct.unpack_from(">BBBH", data, position)
         if kind != _HANDSHAKE or major != 3 or length == 0:
             raise EgressRefused("this is not TLS")
         message += data[position + 5 : position + 5 + length]
         position += 5 + length
+        records += 1
         if len(message) >= 4:
             size = int.from_bytes(message[1:4], "big")
             if message[0] != 1 or size > HELLO_BYTES:
@@ -165,8 +167,8 @@ def _handshake(data: bytes) -> tuple[bytes, int] | None:
                 raise EgressRefused("more than a ClientHello came in its record")
             if len(message) == 4 + size:
                 return message[4:], position
-    if data and data[0] != 22:
-        raise EgressRefused("this is not TLS")
+    if records == HELLO_RECORDS:
+        raise EgressRefused("the ClientHello comes in too many pieces")  # each of which costs a look at all of them
     return None
 
 
