@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sandbox.host_proxy import HostProxy
 from sandbox.limits import MIB
 
 HTTPS = 443
@@ -35,8 +36,7 @@ class EgressSettings:
 
     trusted: frozenset[tuple[str, int]] = frozenset()
     """Host and port that may have an address which is not public, or a port other than 443."""
-    proxy: str | None = None
-    """The host's own proxy, as http://host:port; it resolves names then, and we do not."""
+    proxy: HostProxy | None = None
     connections: int = 16
     """Of one sandbox at once."""
     up_bytes: int = 2 * MIB

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -175,7 +175,8 @@ class _Tunnel:
             answer(sender, self.number, str(error))
             return
         except (OSError, TimeoutError, SandboxError) as error:
-            answer(sender, self.number, f"{self._host} cannot be reached: {str(error)[:100] or 'it does not answer'}")
+            log.info("egress.unreachable", key=self._tunnels.key, host=self._host, reason=str(error))
+            answer(sender, self.number, f"{self._host} cannot be reached: {_why(error)}")
             return
         answer(sender, self.number, None)
         try:
@@ -199,8 +200,9 @@ class _Tunnel:
             raise EgressRefused("the port makes no sense")
         self._give(int(request.get("credit") or 0))
         self._host = check(host, port, self._tunnels.network, self._settings)
-        if self._settings.proxy is not None:
-            return await _through_proxy(self._settings.proxy, self._host, port)
+        proxy = self._settings.proxy
+        if proxy is not None and proxy.serves(self._host, port):
+            return await proxy.connect(self._host, port)
         addresses = await self._tunnels.resolve(self._host, port)
         # connected by address: a name that resolves otherwise a moment later changes nothing
         address = usable(addresses, trusted=(self._host, port) in self._settings.trusted)
@@ -269,19 +271,8 @@ def answer(sender: Sender, number: int, error: str | None) -> None:
     sender.send_tunnel(Kind.ANSWER, number, json.dumps(value).encode())
 
 
-async def _through_proxy(proxy: str, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    parts = urlsplit(proxy)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 3128, limit=2 * MAX_PAYLOAD)
-    try:
-        writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        writer.close()
-        raise OSError("the proxy hung up") from error
-    except BaseException:
-        writer.close()
-        raise
-    if head.split(b" ", 2)[1:2] != [b"200"]:
-        writer.close()
-        raise OSError("the proxy of this machine refused")
-    return reader, writer
+def _why(error: Exception) -> str:
+    """For the person in the chat, who is not told addresses of this machine's network."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error)[:100] or "it does not answer"
