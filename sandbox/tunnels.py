@@ -8,9 +8,9 @@ import json
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,11 +18,11 @@ from sandbox.channel import decode_json
 from sandbox.egress import EgressRefused, EgressSettings, HelloReader, Network, check, usable
 from sandbox.errors import SandboxError
 from sandbox.inside.frames import MAX_PAYLOAD, Frame, Kind
+from sandbox.inside.proxy import CREDIT_EVERY, WINDOW
 
 log = structlog.get_logger()
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-CREDIT_EVERY = 64 * 1024
 
 
 class Sender(Protocol):
@@ -71,13 +71,9 @@ class EgressGate:
         """The tunnels of one sandbox."""
         return Tunnels(self, sender, network, key)
 
-    def start(self, work: Awaitable[None], name: str) -> None:
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run one tunnel."""
-
-        async def run() -> None:
-            await work
-
-        task = self._group.create_task(run(), name=name)
+        task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -111,6 +107,15 @@ class Tunnels:
         elif tunnel is not None:
             tunnel.frame(frame)
 
+    def check_spent(self) -> None:
+        """Whoever tries again after a cut hears why. Raises EgressRefused."""
+        for count, most, what in (
+            (self.down, self.settings.down_bytes, "received"),
+            (self.up, self.settings.all_up_bytes, "sent"),
+        ):
+            if count >= most:
+                raise EgressRefused(f"this sandbox has {what} {most:,} bytes, all that it may")
+
     async def _run(self, tunnel: _Tunnel) -> None:
         try:
             await tunnel.run()
@@ -137,18 +142,20 @@ class _Tunnel:
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._credit = 0
         self._has_credit = asyncio.Event()
-        self._up = 0
-        self._down = 0
+        self._up = self._down = self._waiting = 0
+        self._is_cut = False
         self._host = ""
 
     def frame(self, frame: Frame) -> None:
         """Take a frame; a client that sends beyond its credit or bound is cut off."""
-        if frame.kind is Kind.DATA:
+        if frame.kind is Kind.DATA and not self._is_cut:
+            self._waiting += len(frame.payload)
             self._up += len(frame.payload)
             self._tunnels.up += len(frame.payload)
             over = self._up > self._settings.up_bytes or self._tunnels.up > self._settings.all_up_bytes
-            self._inbox.put_nowait(None if over else frame.payload)
-            if over:
+            self._is_cut = over or self._waiting > WINDOW
+            self._inbox.put_nowait(None if self._is_cut else frame.payload)
+            if self._is_cut:
                 log.warning("egress.too_much_up", key=self._tunnels.key, host=self._host, bytes=self._up)
         elif frame.kind is Kind.CREDIT:
             self._give(int.from_bytes(frame.payload[:4], "big"))
@@ -187,7 +194,7 @@ class _Tunnel:
         except (OSError, TimeoutError):
             pass  # the client sees the end of its connection
         finally:
-            writer.close()
+            writer.transport.abort()  # all is sent that was drained; a server that reads nothing keeps no tunnel
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             seconds = round(time.monotonic() - started, 1)
@@ -200,6 +207,7 @@ class _Tunnel:
             raise EgressRefused("the port makes no sense")
         self._give(int(request.get("credit") or 0))
         self._host = check(host, port, self._tunnels.network, self._settings)
+        self._tunnels.check_spent()
         proxy = self._settings.proxy
         if proxy is not None and proxy.serves(self._host, port):
             return await proxy.connect(self._host, port)
@@ -212,7 +220,9 @@ class _Tunnel:
         hello = HelloReader()
         if not await self._greet(hello):
             return
+        writer.transport.set_write_buffer_limits(0)  # so that what is drained is sent
         writer.write(bytes(hello.data))
+        self._waiting -= len(hello.data)
         down = asyncio.ensure_future(self._carry_down(reader))
         up = asyncio.ensure_future(self._carry_up(writer, hello))
         try:
@@ -236,11 +246,12 @@ class _Tunnel:
         return False
 
     async def _carry_up(self, writer: asyncio.StreamWriter, hello: HelloReader) -> None:
-        owed = 0
+        owed = len(hello.data)
         while data := await self._inbox.get():
             hello.feed(data)
             writer.write(data)
             await writer.drain()
+            self._waiting -= len(data)
             owed += len(data)
             if owed >= CREDIT_EVERY:
                 self._tunnels.sender.send_tunnel(Kind.CREDIT, self.number, owed.to_bytes(4, "big"))
