@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -165,18 +164,25 @@ thread = threading.Thread(target=load); thread.start()
     assert len(alive) > 3
 
 
-async def test_off_is_said_at_once(engine: Engine) -> None:
-    """Case 35."""
-    sandbox = await Sandbox.start(engine, f"off-{os.urandom(4).hex()}", Limits(timeout_seconds=20))
-    await run(sandbox, "import requests")
+async def test_off_is_said_within_a_second(engine: Engine) -> None:
+    """Case 35: the best of three, since the machine may be busy with something else."""
+    sandbox = await Sandbox.start(engine, f"off-{os.urandom(4).hex()}", Limits(timeout_seconds=60))
+    code = """
+import requests, time
+times = []
+for _ in range(3):
     started = time.monotonic()
+    try: requests.get('https://index.example/simple')
+    except requests.exceptions.ProxyError as error: print(error)
+    times.append(time.monotonic() - started)
+print(min(times))
+"""
 
-    printed = await run(sandbox, GET.replace("verify='ca.pem', ", "") + "print(get('https://index.example/simple'))")
-    seconds = time.monotonic() - started
+    *said, seconds = (await run(sandbox, code)).splitlines()
     await sandbox.remove()
 
-    assert "403 the network is off in this sandbox" in printed
-    assert seconds < 10
+    assert len(said) == 3 and all("403 the network is off in this sandbox" in line for line in said)
+    assert float(seconds) < 1
 
 
 REASON = """
