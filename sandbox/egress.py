@@ -89,12 +89,13 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    if getattr(ip, "is_site_local", False) or str(ip) in _HOST_SERVICES:
+    if getattr(ip, "is_site_local", False) or any(ip in network for network in _HOST_SERVICES):
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
-_HOST_SERVICES = {"168.63.129.16"}  # a cloud's own service to its machines, at a public address
+# clouds' own services to their machines, at addresses that Python calls public (the second one's did until 3.12.4)
+_HOST_SERVICES = [ipaddress.ip_network("168.63.129.16"), ipaddress.ip_network("192.0.0.0/24")]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 

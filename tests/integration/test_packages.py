@@ -143,3 +143,30 @@ async def test_without_a_network_pip_says_so(sandboxes: SandboxService, site: Si
 
     assert "403 the network is off in this sandbox" in printed
     assert site.requests == []
+
+
+async def test_with_the_index_there_is_still_no_other_way_out(sandboxes: SandboxService, site: Site) -> None:
+    """Cases 35, 36: neither names, nor addresses, nor an interface."""
+    code = f"""
+import socket
+def attempt(kind, place):
+    try:
+        with socket.socket(socket.AF_INET, kind) as s:
+            s.settimeout(2); s.connect(place); s.send(b'x'); return f'answered {{s.recv(100)}}'
+    except OSError as error: return 'refused'
+print([line.split(':')[0].strip() for line in list(open('/proc/net/dev'))[2:]])
+for host in ('1.1.1.1', '10.0.0.1', '172.17.0.1', '169.254.169.254', '127.0.0.1'):
+    print(attempt(socket.SOCK_STREAM, (host, {site.port})), attempt(socket.SOCK_DGRAM, (host, 53)))
+for name in ('index.test', 'host.docker.internal'):
+    try: print(socket.getaddrinfo(name, 443))
+    except OSError: print('unknown')
+"""
+
+    async with sandboxes.lease("direct") as lease:
+        interfaces, *said = (await output(lease, code)).splitlines()
+        installed = await output(lease, "%pip install tbhello")
+        await lease.reset()
+
+    assert interfaces == "['lo']"
+    assert said == ["refused refused"] * 5 + ["unknown"] * 2
+    assert "Successfully installed tbhello-1.0" in installed
