@@ -23,6 +23,8 @@ def arrival_words(arrival: Arrival, *, had_one: bool) -> str:
     text = f"Brought back after a pause: {' and '.join(back)}." if back else "Brought back after a pause."
     if summary.lost:
         text += f" Not kept: {_names(summary.lost)}."
+    if summary.left_packages:
+        text += f" Too big to be kept, to be installed again: {_names(summary.left_packages)}."
     return f"{arrival.notice} {text}".strip()
 
 

@@ -10,6 +10,7 @@ from sandbox.admission import AdmissionSettings
 from sandbox.blobs import Blobs
 from sandbox.contract import Engine
 from sandbox.engine import DockerEngine
+from sandbox.host_proxy import HostProxy
 from sandbox.image_build import ImageSource
 from sandbox.limits import Limits
 from sandbox.pool import PoolSettings
@@ -116,10 +117,20 @@ async def make_reach(settings: Settings, engine: Engine) -> Reach:
         raise ConfigurationError(f"THREADBOX_EGRESS_TRUSTED: {error}.") from error
     if settings.network == "allowlist" and not hosts:
         raise ConfigurationError("THREADBOX_NETWORK is allowlist: THREADBOX_EGRESS_HOSTS must name a host.")
-    limits = sandbox_limits(settings)
-    return await find_reach(
-        engine, settings.network, hosts=hosts, trusted=trusted, proxy=settings.egress_proxy, limits=limits
-    )
+    limits, proxy = sandbox_limits(settings), host_proxy(settings)
+    return await find_reach(engine, settings.network, hosts=hosts, trusted=trusted, proxy=proxy, limits=limits)
+
+
+def host_proxy(settings: Settings) -> HostProxy | None:
+    """Ours, else the machine's; of no use without a network. Raises ConfigurationError."""
+    name = "THREADBOX_EGRESS_PROXY" if settings.egress_proxy else "HTTPS_PROXY"
+    url = settings.egress_proxy or settings.https_proxy
+    if url is None or settings.network == "off":
+        return None
+    try:
+        return HostProxy.parse(url.get_secret_value(), settings.no_proxy)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {error}.") from error
 
 
 def network_words(settings: Settings) -> str:

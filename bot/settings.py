@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -113,7 +113,9 @@ class Settings(BaseSettings):
     network: Literal["off", "packages", "allowlist"] = "off"
     egress_hosts: str = ""
     egress_trusted: str = ""
-    egress_proxy: str | None = None
+    egress_proxy: SecretStr | None = None
+    https_proxy: Annotated[SecretStr | None, Field(alias="HTTPS_PROXY")] = None
+    no_proxy: Annotated[str, Field(alias="NO_PROXY")] = ""
 
     # engine-guard
     guard_socket: Path = Path("/run/threadbox/engine.sock")
@@ -143,8 +145,9 @@ class Settings(BaseSettings):
             self.discord_bot_token,
         )
         kept = [value.get_secret_value() for value in secrets if value is not None]
-        urls = [urlsplit(url).password for url in (self.database_url, self.egress_proxy) if url]
-        return [*kept, *(password for password in urls if password)]
+        proxies = (self.egress_proxy, self.https_proxy)
+        urls = [self.database_url or "", *(proxy.get_secret_value() for proxy in proxies if proxy)]
+        return [*kept, *(word for url in urls for word in _passwords(url))]
 
     @property
     def folder(self) -> Path:
@@ -155,6 +158,15 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The application database as an SQLAlchemy URL."""
         return self.database_url or f"sqlite+aiosqlite:///{self.folder / 'threadbox.sqlite'}"
+
+
+def _passwords(url: str) -> set[str]:
+    """A URL's password as it is written there and as it is meant; none of what is no URL."""
+    try:
+        password = urlsplit(url if "://" in url else f"//{url}").password or ""
+    except ValueError:
+        password = ""
+    return {password, unquote(password)} - {""}
 
 
 def _shown(name: str, value: str) -> str:

@@ -20,6 +20,7 @@ from sandbox.contract import Cut, Display, Engine, Outcome, Output, Waiting
 from sandbox.egress import NetworkMode
 from sandbox.errors import FileRefused, SandboxGone, UnsupportedLanguage
 from sandbox.host_files import MAX_COPIED_BYTES, MAX_COPIED_FILES, read_files, write_inside
+from sandbox.host_proxy import HostProxy
 from sandbox.limits import Limits
 from sandbox.reach import OwnGate, Reach, find_reach
 from sandbox.sandbox import Sandbox
@@ -31,7 +32,8 @@ FILENAME = "# filename:"
 class NetworkConfig(BaseModel):
     """A network with the hosts that it takes: exact names, and in `trusted` those whose address is not public.
 
-    `trusted` has host or host:port; a port other than 443 is reached only there. `proxy` is the host's own.
+    `trusted` has host or host:port; a port other than 443 is reached only there. `proxy` is the host's own,
+    as http://user:password@host:port.
     """
 
     mode: NetworkMode
@@ -119,9 +121,8 @@ class SandboxCodeExecutor(CodeExecutor, Component[SandboxCodeExecutorConfig]):
         if wanted.mode == "off":
             return
         if self._reach is None:
-            self._reach = await find_reach(
-                engine, wanted.mode, hosts=wanted.hosts, trusted=wanted.trusted, proxy=wanted.proxy
-            )
+            proxy = HostProxy.parse(wanted.proxy) if wanted.proxy else None
+            self._reach = await find_reach(engine, wanted.mode, hosts=wanted.hosts, trusted=wanted.trusted, proxy=proxy)
         if self._gate is None:
             self._gate = await self._own_gate.open(self._reach.egress)
         await sandbox.connect(self._gate, self._reach.network, "autogen")

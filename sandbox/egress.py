@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sandbox.host_proxy import HostProxy
 from sandbox.limits import MIB
 
 HTTPS = 443
 HELLO_BYTES = 16 * 1024
+HELLO_RECORDS = 64
 """A ClientHello longer than this is none."""
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
 _SERVER_NAME, _ENCRYPTED_HELLO = 0, 0xFE0D
@@ -34,8 +36,7 @@ class EgressSettings:
 
     trusted: frozenset[tuple[str, int]] = frozenset()
     """Host and port that may have an address which is not public, or a port other than 443."""
-    proxy: str | None = None
-    """The host's own proxy, as http://host:port; it resolves names then, and we do not."""
+    proxy: HostProxy | None = None
     connections: int = 16
     """Of one sandbox at once."""
     up_bytes: int = 2 * MIB
@@ -88,12 +89,13 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    if getattr(ip, "is_site_local", False) or str(ip) in _HOST_SERVICES:
+    if getattr(ip, "is_site_local", False) or any(ip in network for network in _HOST_SERVICES):
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
-_HOST_SERVICES = {"168.63.129.16"}  # a cloud's own service to its machines, at a public address
+# clouds' own services to their machines, at addresses that Python calls public (the second one's did until 3.12.4)
+_HOST_SERVICES = [ipaddress.ip_network("168.63.129.16"), ipaddress.ip_network("192.0.0.0/24")]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -112,9 +114,9 @@ class HelloReader:
         if self.name:
             return self._later(data)
         self.data += data
-        if len(self.data) > HELLO_BYTES:
-            raise EgressRefused("no ClientHello came")
         found = _handshake(bytes(self.data))
+        if found is None and len(self.data) > HELLO_BYTES:
+            raise EgressRefused("no ClientHello came")
         if found is None:
             return None
         message, self.checked = found
@@ -126,37 +128,38 @@ class HelloReader:
         if self.encrypted:
             return self.name
         self.data += data
-        if len(self.data) > HELLO_BYTES:
-            self.encrypted = True
-            raise EgressRefused("too much before anything is encrypted")
-        position = self.checked
-        while position + 5 <= len(self.data):
-            kind, _, _, length = struct.unpack_from(">BBBH", self.data, position)
+        while self.checked + 5 <= len(self.data):
+            kind, _, _, length = struct.unpack_from(">BBBH", self.data, self.checked)
             if kind == _APPLICATION_DATA:
-                self.encrypted = True
+                self.encrypted = True  # an upload may come with it: how much is of no concern here
+                return self.name
+            body = bytes(self.data[self.checked + 5 : self.checked + 5 + length])
+            if len(body) < length:
                 break
-            body = bytes(self.data[position + 5 : position + 5 + length])
-            if (
-                kind == _HANDSHAKE
-                and body[:1] == b"\x01"
-                and len(body) == length
-                and _server_name(body[4:]) != self.name
-            ):
+            if kind == _HANDSHAKE and _may_be_hello(body) and _server_name(body[4:]) != self.name:
                 raise EgressRefused("the client names another server")
-            position += 5 + length
+            self.checked += 5 + length
+        if len(self.data) > HELLO_BYTES:
+            raise EgressRefused("too much before anything is encrypted")
         return self.name
+
+
+def _may_be_hello(body: bytes) -> bool:
+    """Not by the first byte alone: before TLS 1.3 a handshake ends with a message that is encrypted already."""
+    return body[:1] == b"\x01" and int.from_bytes(body[1:4], "big") <= HELLO_BYTES
 
 
 def _handshake(data: bytes) -> tuple[bytes, int] | None:
     """The ClientHello out of its records, and where they end; None while it is not complete."""
     message = b""
-    position = 0
-    while position + 5 <= len(data):
+    position = records = 0
+    while position + 5 <= len(data) and records < HELLO_RECORDS:
         kind, major, _, length = struct.unpack_from(">BBBH", data, position)
         if kind != _HANDSHAKE or major != 3 or length == 0:
             raise EgressRefused("this is not TLS")
         message += data[position + 5 : position + 5 + length]
         position += 5 + length
+        records += 1
         if len(message) >= 4:
             size = int.from_bytes(message[1:4], "big")
             if message[0] != 1 or size > HELLO_BYTES:
@@ -165,8 +168,8 @@ def _handshake(data: bytes) -> tuple[bytes, int] | None:
                 raise EgressRefused("more than a ClientHello came in its record")
             if len(message) == 4 + size:
                 return message[4:], position
-    if data and data[0] != 22:
-        raise EgressRefused("this is not TLS")
+    if records == HELLO_RECORDS:
+        raise EgressRefused("the ClientHello comes in too many pieces")  # each of which costs a look at all of them
     return None
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from sandbox.contract import Engine
 from sandbox.egress import HTTPS, EgressSettings, Network, NetworkMode
+from sandbox.host_proxy import HostProxy
 from sandbox.limits import Limits
 from sandbox.package_index import index_hosts
 from sandbox.tunnels import EgressGate
@@ -32,7 +33,7 @@ async def find_reach(
     *,
     hosts: Iterable[str] = (),
     trusted: Iterable[str] = (),
-    proxy: str | None = None,
+    proxy: HostProxy | None = None,
     limits: Limits | None = None,
 ) -> Reach:
     """The network of a mode. `trusted` are host or host:port. Raises ValueError, SandboxError.

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sandbox.blobs import Blobs
 from sandbox.channel import decode_json, end_of
@@ -46,7 +46,8 @@ class Summary:
     variables: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     """Variables and files that did not come along, each with its reason in brackets."""
-    packages: tuple[str, ...] = ()
+    left_packages: tuple[str, ...] = ()
+    """Installed packages that there was no room for, as name==version."""
     cwd: str = ""
 
     def to_json(self) -> Json:
@@ -55,7 +56,7 @@ class Summary:
             "files": self.files,
             "variables": list(self.variables),
             "lost": list(self.lost),
-            "packages": list(self.packages),
+            "left_packages": list(self.left_packages),
             "cwd": self.cwd,
         }
 
@@ -66,7 +67,7 @@ class Summary:
             files=value["files"],
             variables=tuple(value["variables"]),
             lost=tuple(value["lost"]),
-            packages=tuple(value["packages"]),
+            left_packages=tuple(value.get("left_packages", ())),
             cwd=value["cwd"],
         )
 
@@ -139,9 +140,7 @@ class Snapshots:
         missing = [f"{name} (lost)" for name in saved.variables if name not in back.variables]
         named = {text.partition(" (")[0] for text in back.lost}
         lost = (*saved.lost, *back.lost, *(text for text in missing if text.partition(" (")[0] not in named))
-        return Summary(
-            files=back.files, variables=back.variables, lost=lost[:MAX_NAMES], packages=saved.packages, cwd=saved.cwd
-        )
+        return replace(saved, files=back.files, variables=back.variables, lost=lost[:MAX_NAMES])
 
     async def delete(self, name: str) -> None:
         """Forget a saved state. Raises BlobsUnavailable."""
@@ -215,7 +214,7 @@ def _summary(end: Json) -> Summary:
         files=end["files"] if isinstance(end.get("files"), int) else 0,
         variables=tuple(_text(name) for name in _list(variables.get("kept"))),
         lost=(*lost, *left)[:MAX_NAMES],
-        packages=tuple(_text(name) for name in _list(end.get("packages"))),
+        left_packages=tuple(_text(name) for name in _list(end.get("left_packages"))),
         cwd=_text(variables.get("cwd") or ""),
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,11 +18,11 @@ from sandbox.channel import decode_json
 from sandbox.egress import EgressRefused, EgressSettings, HelloReader, Network, check, usable
 from sandbox.errors import SandboxError
 from sandbox.inside.frames import MAX_PAYLOAD, Frame, Kind
+from sandbox.inside.proxy import CREDIT_EVERY, WINDOW
 
 log = structlog.get_logger()
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-CREDIT_EVERY = 64 * 1024
 
 
 class Sender(Protocol):
@@ -71,13 +71,9 @@ class EgressGate:
         """The tunnels of one sandbox."""
         return Tunnels(self, sender, network, key)
 
-    def start(self, work: Awaitable[None], name: str) -> None:
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run one tunnel."""
-
-        async def run() -> None:
-            await work
-
-        task = self._group.create_task(run(), name=name)
+        task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -111,6 +107,15 @@ class Tunnels:
         elif tunnel is not None:
             tunnel.frame(frame)
 
+    def check_spent(self) -> None:
+        """Whoever tries again after a cut hears why. Raises EgressRefused."""
+        for count, most, what in (
+            (self.down, self.settings.down_bytes, "received"),
+            (self.up, self.settings.all_up_bytes, "sent"),
+        ):
+            if count >= most:
+                raise EgressRefused(f"this sandbox has {what} {most:,} bytes, all that it may")
+
     async def _run(self, tunnel: _Tunnel) -> None:
         try:
             await tunnel.run()
@@ -137,18 +142,20 @@ class _Tunnel:
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._credit = 0
         self._has_credit = asyncio.Event()
-        self._up = 0
-        self._down = 0
+        self._up = self._down = self._waiting = 0
+        self._is_cut = False
         self._host = ""
 
     def frame(self, frame: Frame) -> None:
         """Take a frame; a client that sends beyond its credit or bound is cut off."""
-        if frame.kind is Kind.DATA:
+        if frame.kind is Kind.DATA and not self._is_cut:
+            self._waiting += len(frame.payload)
             self._up += len(frame.payload)
             self._tunnels.up += len(frame.payload)
             over = self._up > self._settings.up_bytes or self._tunnels.up > self._settings.all_up_bytes
-            self._inbox.put_nowait(None if over else frame.payload)
-            if over:
+            self._is_cut = over or self._waiting > WINDOW
+            self._inbox.put_nowait(None if self._is_cut else frame.payload)
+            if self._is_cut:
                 log.warning("egress.too_much_up", key=self._tunnels.key, host=self._host, bytes=self._up)
         elif frame.kind is Kind.CREDIT:
             self._give(int.from_bytes(frame.payload[:4], "big"))
@@ -175,7 +182,8 @@ class _Tunnel:
             answer(sender, self.number, str(error))
             return
         except (OSError, TimeoutError, SandboxError) as error:
-            answer(sender, self.number, f"{self._host} cannot be reached: {str(error)[:100] or 'it does not answer'}")
+            log.info("egress.unreachable", key=self._tunnels.key, host=self._host, reason=str(error))
+            answer(sender, self.number, f"{self._host} cannot be reached: {_why(error)}")
             return
         answer(sender, self.number, None)
         try:
@@ -186,7 +194,7 @@ class _Tunnel:
         except (OSError, TimeoutError):
             pass  # the client sees the end of its connection
         finally:
-            writer.close()
+            writer.transport.abort()  # all is sent that was drained; a server that reads nothing keeps no tunnel
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             seconds = round(time.monotonic() - started, 1)
@@ -199,8 +207,10 @@ class _Tunnel:
             raise EgressRefused("the port makes no sense")
         self._give(int(request.get("credit") or 0))
         self._host = check(host, port, self._tunnels.network, self._settings)
-        if self._settings.proxy is not None:
-            return await _through_proxy(self._settings.proxy, self._host, port)
+        self._tunnels.check_spent()
+        proxy = self._settings.proxy
+        if proxy is not None and proxy.serves(self._host, port):
+            return await proxy.connect(self._host, port)
         addresses = await self._tunnels.resolve(self._host, port)
         # connected by address: a name that resolves otherwise a moment later changes nothing
         address = usable(addresses, trusted=(self._host, port) in self._settings.trusted)
@@ -210,7 +220,9 @@ class _Tunnel:
         hello = HelloReader()
         if not await self._greet(hello):
             return
+        writer.transport.set_write_buffer_limits(0)  # so that what is drained is sent
         writer.write(bytes(hello.data))
+        self._waiting -= len(hello.data)
         down = asyncio.ensure_future(self._carry_down(reader))
         up = asyncio.ensure_future(self._carry_up(writer, hello))
         try:
@@ -234,11 +246,12 @@ class _Tunnel:
         return False
 
     async def _carry_up(self, writer: asyncio.StreamWriter, hello: HelloReader) -> None:
-        owed = 0
+        owed = len(hello.data)
         while data := await self._inbox.get():
             hello.feed(data)
             writer.write(data)
             await writer.drain()
+            self._waiting -= len(data)
             owed += len(data)
             if owed >= CREDIT_EVERY:
                 self._tunnels.sender.send_tunnel(Kind.CREDIT, self.number, owed.to_bytes(4, "big"))
@@ -269,19 +282,8 @@ def answer(sender: Sender, number: int, error: str | None) -> None:
     sender.send_tunnel(Kind.ANSWER, number, json.dumps(value).encode())
 
 
-async def _through_proxy(proxy: str, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    parts = urlsplit(proxy)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 3128, limit=2 * MAX_PAYLOAD)
-    try:
-        writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        writer.close()
-        raise OSError("the proxy hung up") from error
-    except BaseException:
-        writer.close()
-        raise
-    if head.split(b" ", 2)[1:2] != [b"200"]:
-        writer.close()
-        raise OSError("the proxy of this machine refused")
-    return reader, writer
+def _why(error: Exception) -> str:
+    """For the person in the chat, who is not told addresses of this machine's network."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error)[:100] or "it does not answer"

@@ -15,6 +15,7 @@ from typing import Any
 
 from .files import READ_FLAGS, Refused, Workspace, open_folder
 from .frames import MAX_PAYLOAD
+from .packages import too_big
 
 MAX_HEADER = 16 * 1024  # bytes of one record's JSON
 MAX_DEPTH = 40  # folders below the workspace; site-packages are deep
@@ -42,23 +43,30 @@ class Packer:
     """Walks the workspace and yields its records, up to `limit` bytes of files."""
 
     def __init__(self, workspace: Workspace, limit: int) -> None:
-        self._root = workspace.root
+        self._workspace = workspace
         self._limit = limit
+        self._left_paths: set[str] = set()
+        self.left_packages: list[str] = []
+        """Those that there is no room for, as name==version."""
         self.left_out = LeftOut()
         self.files = 0
         self.bytes = 0
 
     def chunks(self) -> Iterator[bytes]:
         """The records of everything, the installed packages last."""
-        root = open_folder(self._root)
+        root = open_folder(self._workspace.root)
         try:
             for name in sorted(os.listdir(root), key=lambda name: (name == LAST, name)):
+                if name == LAST:
+                    self.left_packages, self._left_paths = too_big(self._workspace, self._limit - self.bytes)
                 if name not in SKIPPED:
                     yield from self._entry(root, name, name, 0)
         finally:
             os.close(root)
 
     def _entry(self, folder: int, name: str, path: str, depth: int) -> Iterator[bytes]:
+        if path in self._left_paths:
+            return
         try:
             yield from self._open_entry(folder, name, path, depth)
         except OSError as error:
@@ -81,12 +89,19 @@ class Packer:
         if depth >= MAX_DEPTH:
             self.left_out.add(path, f"deeper than {MAX_DEPTH} folders")
             return
-        yield record({"k": "dir", "p": path, "m": info.st_mode & 0o777})
+        head = record({"k": "dir", "p": path, "m": info.st_mode & 0o777})
+        if not self._left_paths:
+            yield head
+            head = b""  # else only with something in it: Python imports the empty folder of a package that was left out
         inner = open_folder(name, folder)
         try:
             for entry in sorted(os.listdir(inner)):
                 if entry not in SKIPPED:
-                    yield from self._entry(inner, entry, f"{path}/{entry}", depth + 1)
+                    for piece in self._entry(inner, entry, f"{path}/{entry}", depth + 1):
+                        if head:
+                            yield head
+                            head = b""
+                        yield piece
         finally:
             os.close(inner)
 

@@ -16,7 +16,6 @@ from .cells import Cells
 from .files import Refused, Workspace
 from .frames import Frame, Kind
 from .link import HostLink
-from .packages import installed
 from .process import parse_json
 
 GRACE = 1.0  # seconds after the interrupt for a variable to give up
@@ -84,7 +83,7 @@ class State:
             "bytes": packer.bytes,
             "left": packer.left_out.names,
             "left_count": packer.left_out.count,
-            "packages": installed(self._files.root),
+            "left_packages": packer.left_packages,
         }
         fd = self._empty()
         self._ask_kernel(Kind.SAVE)

@@ -31,6 +31,7 @@ BARS = {
     "unpause": ("p95", 50, 50),
     "restore": ("p50", 1500, 500),
     "first plot": ("p50", 1200, 600),
+    "output beside a 100 MB download": ("p99", 100, 50),
     **{
         f"{chat}: {stage}": bar
         for chat in ("Slack", "Discord")

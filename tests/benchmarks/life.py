@@ -18,6 +18,7 @@ from sandbox.pool import PoolSettings
 from sandbox.reaper import LifeSettings
 from sandbox.service import SandboxService, ServiceSettings
 from sandbox.snapshot import Snapshots
+from tests.benchmarks.download import measure_download
 from tests.benchmarks.timing import loop_blocks, summary, timed
 
 ROUNDS = 10
@@ -233,4 +234,5 @@ async def measure_life(image: str) -> dict[str, object]:
         "restore": summary(await restore(image)),
         "first plot": {**summary(plot), "idle_mb": plain_mb},
         "first plot, imported ahead": {**summary(ahead), "idle_mb": ahead_mb},
+        "output beside a 100 MB download": await measure_download(image),
     }

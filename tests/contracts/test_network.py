@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,7 +19,7 @@ from tests.doubles.clock import Clock
 from tests.doubles.tls_site import Site, tls_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-NAMES = ["index.test", "other.test", "private.test", "rebind.test"]
+NAMES = ["index.test", "other.test", "private.test"]
 BIG = 100 * 1024 * 1024
 GET = """
 import requests
@@ -72,27 +71,6 @@ async def test_an_allowed_host_is_reached(sandbox: Sandbox, site: Site) -> None:
     assert await run(sandbox, f"print(get('https://index.test:{site.port}/word'))") == "the word\n"
 
 
-# only there: the interpreter of the tests has no pip, the image has
-@pytest.mark.parametrize("engine", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="module")
-@pytest.mark.parametrize(
-    "install",
-    [
-        "!pip install {options} tbhello",
-        "%pip install {options} tbhello",
-        "import subprocess, sys; subprocess.check_call([sys.executable, '-m', 'pip', 'install', *'{options} tbhello'.split()])",
-    ],
-)
-async def test_pip_installs_from_the_index_as_agents_write_it(sandbox: Sandbox, site: Site, install: str) -> None:
-    await run(sandbox, "pip uninstall -y tbhello", "bash")
-    await run(sandbox, "import os; os.environ['REQUESTS_CA_BUNDLE'] = os.path.abspath('ca.pem')")
-    options = f"--index-url https://index.test:{site.port}/simple"
-
-    printed = await run(sandbox, install.format(options=options))
-    word = await run(sandbox, "import importlib, tbhello; print(importlib.reload(tbhello).WORD)")
-
-    assert word == "hello from the index\n", printed
-
-
 @pytest.mark.parametrize(
     ("url", "why"),
     [
@@ -100,14 +78,24 @@ async def test_pip_installs_from_the_index_as_agents_write_it(sandbox: Sandbox, 
         ("https://sub.index.test:{port}/word", "is not among the hosts"),
         ("https://127.0.0.1.index.test:{port}/word", "is not among the hosts"),
         ("https://1.1.1.1/word", "addresses are not reached"),
+        ("https://127.0.0.1:{port}/word", "addresses are not reached"),
+        ("https://[::1]:{port}/word", "addresses are not reached"),
+        ("https://[::ffff:169.254.169.254]/word", "addresses are not reached"),
+        ("https://169.254.169.254/word", "addresses are not reached"),
+        ("https://10.0.0.1/word", "addresses are not reached"),
+        ("https://localhost:{port}/word", "localhost is not a host name"),
+        ("https://host.docker.internal/word", "is not among the hosts"),
+        ("https://metadata.google.internal/word", "is not among the hosts"),
         ("https://index.test:22/word", "port 22 is not reached"),
+        ("https://index.test:25/word", "port 25 is not reached"),
         ("https://private.test/word", "an address that is not public"),
         ("https://gone.test/word", "gone.test cannot be reached: no such host"),
         ("http://index.test:{port}/word", "only https goes out"),
+        ("http://169.254.169.254/latest/meta-data/", "only https goes out"),
     ],
 )
 async def test_every_other_host_is_refused_with_the_reason(sandbox: Sandbox, site: Site, url: str, why: str) -> None:
-    """Cases 36, 37."""
+    """Cases 36, 37: whatever the request's own Host says."""
     code = f"""
 import http.client, urllib.parse
 url = urllib.parse.urlsplit({url.format(port=site.port)!r})
@@ -115,15 +103,56 @@ import os
 proxy = urllib.parse.urlsplit(os.environ['HTTPS_PROXY'])
 c = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
 if url.scheme == 'https':
-    c.request('CONNECT', f'{{url.hostname}}:{{url.port or 443}}')
+    c.request('CONNECT', f'{{url.hostname}}:{{url.port or 443}}', headers={{'Host': 'index.test:{site.port}'}})
 else:
-    c.request('GET', url.geturl())
+    c.request('GET', url.geturl(), headers={{'Host': 'index.test:{site.port}'}})
 r = c.getresponse(); print(r.status, r.reason)
 """
 
     printed = await run(sandbox, code)
 
     assert why in printed, printed
+
+
+async def test_an_allowed_host_is_reached_in_any_case_and_after_a_client_that_speaks_something_else(
+    sandbox: Sandbox, site: Site
+) -> None:
+    """Case 37."""
+    code = f"""
+import os, socket, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ['HTTPS_PROXY'])
+socks = socket.create_connection((proxy.hostname, proxy.port), 20)
+socks.sendall(b'\\x05\\x01\\x00' + bytes(8192))
+print(socks.recv(100).split(b'\\r')[0])
+print(get('https://INDEX.Test:{site.port}/word'))
+"""
+
+    said, word, _ = (await run(sandbox, code)).split("\n")
+
+    assert "405 only https goes out of this sandbox" in said
+    assert word == "the word"
+
+
+async def test_each_sandbox_has_its_own_list(engine: Engine, gate: EgressGate, sandbox: Sandbox, site: Site) -> None:
+    """Cases 37, 39."""
+    code = f"""
+for name in ('index.test', 'other.test'):
+    printed = get(f'https://{{name}}:{site.port}/word')
+    print('refused' if 'is not among the hosts' in printed else printed)
+"""
+    other = await Sandbox.start(engine, f"net-{os.urandom(4).hex()}", Limits(timeout_seconds=60))
+    await other.put_file("ca.pem", site.ca)
+
+    await other.connect(gate, Network(mode="allowlist", hosts=frozenset({"other.test"})), "b")
+    theirs = await run(other, GET + code)
+    await other.connect(gate, Network(mode="allowlist"), "b")
+    empty = await run(other, code)
+    await other.remove()
+    ours = await run(sandbox, code)
+
+    assert theirs == "refused\nthe word\n"
+    assert empty == "refused\nrefused\n"
+    assert ours == "the word\nrefused\n"
 
 
 async def test_another_name_in_the_hello_than_in_the_connect_is_cut_off(sandbox: Sandbox, site: Site) -> None:
@@ -186,18 +215,25 @@ thread = threading.Thread(target=load); thread.start()
     assert len(alive) > 3
 
 
-async def test_off_is_said_at_once(engine: Engine) -> None:
-    """Case 35."""
-    sandbox = await Sandbox.start(engine, f"off-{os.urandom(4).hex()}", Limits(timeout_seconds=20))
-    await run(sandbox, "import requests")
+async def test_off_is_said_within_a_second(engine: Engine) -> None:
+    """Case 35: the best of three, since the machine may be busy with something else."""
+    sandbox = await Sandbox.start(engine, f"off-{os.urandom(4).hex()}", Limits(timeout_seconds=60))
+    code = """
+import requests, time
+times = []
+for _ in range(3):
     started = time.monotonic()
+    try: requests.get('https://index.example/simple')
+    except requests.exceptions.ProxyError as error: print(error)
+    times.append(time.monotonic() - started)
+print(min(times))
+"""
 
-    printed = await run(sandbox, GET.replace("verify='ca.pem', ", "") + "print(get('https://index.example/simple'))")
-    seconds = time.monotonic() - started
+    *said, seconds = (await run(sandbox, code)).splitlines()
     await sandbox.remove()
 
-    assert "403 the network is off in this sandbox" in printed
-    assert seconds < 10
+    assert len(said) == 3 and all("403 the network is off in this sandbox" in line for line in said)
+    assert float(seconds) < 1
 
 
 REASON = """

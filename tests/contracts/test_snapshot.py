@@ -115,6 +115,42 @@ for name in ('a.bin', 'b.bin', 'c.bin'):
     assert [text.partition(" (")[0] for text in back.lost] == ["third", "c.bin"]
 
 
+async def test_a_package_that_does_not_fit_is_left_out_whole_and_named_as_a_requirement(
+    engine: Engine, snapshots: Snapshots
+) -> None:
+    """Case 46: pip takes a package for installed that has lost a file."""
+    before = """
+import pathlib
+site = pathlib.Path('.local/lib/python3.99/site-packages')
+def install(name, version, files):
+    files[f'{name}-{version}.dist-info/METADATA'] = b'x'
+    for path, data in files.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True); (site / path).write_bytes(data)
+    info = site / f'{name}-{version}.dist-info'
+    (info / 'RECORD').write_text(''.join(f'{path},,\\n' for path in files) + f'{info.name}/RECORD,,\\n')
+install('small', '1.0', {'small.py': b'x', 'shared/x.py': b'x'})
+install('big', '2.0', {'big/inner/data.bin': bytes(3_000_000), 'big/__init__.py': b'', '../../../bin/big': b'x', 'shared/x.py': b'x'})
+install('forged', '3.0', {'../../../../mine.txt': b'x', 'forged.bin': bytes(3_000_000)})
+(site / 'odd-4.0.dist-info').mkdir(); (site / 'odd-4.0.dist-info/RECORD').symlink_to('/etc/passwd')
+"""
+    after = """
+import os, pathlib
+os.chdir(pathlib.Path.home())  # where nobody can be seen who was here before
+lib = pathlib.Path('.local/lib/python3.99')
+print(*sorted(str(path.relative_to(lib)) for path in lib.rglob('*') if not path.is_dir()))
+print((lib / 'site-packages/big').exists(), os.path.exists('.local/bin/big'))
+"""
+
+    saved, back, printed = await moved(engine, snapshots, before, after)
+
+    names = ["odd-4.0.dist-info/RECORD", "shared/x.py", "small-1.0.dist-info/METADATA", "small-1.0.dist-info/RECORD"]
+    kept = " ".join(f"site-packages/{name}" for name in [*names, "small.py"])
+    assert printed == f"{kept}\nFalse False\n"
+    assert saved.files == 5  # mine.txt too, although a package says that it is its own
+    assert saved.left_packages == back.left_packages == ("big==2.0", "forged==3.0")
+    assert saved.lost == back.lost == ()
+
+
 async def test_a_variable_that_heeds_no_interrupt_costs_itself_and_what_comes_after(
     engine: Engine, snapshots: Snapshots
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import socket
 import ssl
 import zipfile
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -64,6 +67,16 @@ def certificate(folder: Path, names: list[str]) -> bytes:
     )
     (folder / "site.pem").write_bytes(secret + pem)
     return pem
+
+
+def names_are_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that end in .test are this machine, to whoever asks its resolver."""
+    look_up = socket.getaddrinfo
+
+    def found(host: Any, *arguments: Any, **options: Any) -> Any:
+        return look_up("127.0.0.1" if str(host).endswith(".test") else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
 
 
 @asynccontextmanager

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from autogen_core import CancellationToken
 from autogen_core.code_executor import CodeBlock
 
 from sandbox.autogen import NetworkConfig, SandboxCodeExecutor
-from tests.doubles.tls_site import Site, tls_site
+from tests.doubles.tls_site import Site, names_are_loopback, tls_site
 
 pytestmark = pytest.mark.docker
 GET = """
@@ -27,12 +25,7 @@ def get(url):
 
 @pytest.fixture
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    look_up = socket.getaddrinfo
-
-    def found(host: Any, *arguments: Any, **options: Any) -> Any:
-        return look_up("127.0.0.1" if str(host).endswith(".test") else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", found)
+    names_are_loopback(monkeypatch)
     async with tls_site(tmp_path, ["index.test", "other.test"], 10) as running:
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "ca.pem").write_bytes(running.ca)

@@ -73,7 +73,8 @@ def test_off_is_said_whatever_the_host() -> None:
         "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "203.0.113.80", "::", "::1",
         "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
         "::ffff:169.254.169.254", "2002:7f00:1::", "2002:a9fe:a9fe::", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-        "2001:db8::1",
+        "2001:db8::1", "168.63.129.16", "192.0.0.192", "100.100.100.200", "fec0::1", "::127.0.0.1", "2001:0:7f00:1::",
+        "fd20:ce::254", "ff0e::1", "::ffff:100.64.0.1", "64:ff9b::a00:1",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
@@ -184,3 +185,58 @@ def test_a_second_hello_must_mean_the_same_server() -> None:
 def test_another_hello_right_behind_the_first_is_refused() -> None:
     with pytest.raises(EgressRefused, match="names another server"):
         HelloReader().feed(hello("index.example") + hello("evil.example"))
+
+
+@pytest.mark.parametrize("step", [1000, 100_000])
+def test_an_upload_may_follow_the_hello_at_once(step: int) -> None:
+    """Bug: what came with the first encrypted record was taken for more of the handshake, and cut off over 16 KiB."""
+    upload = b"\x17\x03\x03\x40\x00" + bytes(16384)
+    data = hello("index.example") + b"\x14\x03\x03\0\1\1" + 4 * upload
+    reader = HelloReader()
+
+    names = [reader.feed(data[start : start + step]) for start in range(0, len(data), step)]
+
+    assert names[-1] == "index.example"
+
+
+def test_the_end_of_a_handshake_of_old_is_no_hello_whatever_its_first_byte() -> None:
+    """Bug: one in 256 connections with TLS 1.2 and no nonce in its records was cut off."""
+    reader = HelloReader()
+    reader.feed(hello("index.example"))
+
+    assert reader.feed(b"\x14\x03\x03\0\1\1" + b"\x16\x03\x03\0\x28" + b"\x01" + 39 * b"\xe5") == "index.example"
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 100])
+def test_a_second_hello_in_pieces_is_refused(cut: int) -> None:
+    body = hello("evil.example")[5:]
+    records = b"".join(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part for part in (body[:cut], body[cut:]))
+    reader = HelloReader()
+    reader.feed(hello("index.example"))
+
+    with pytest.raises(EgressRefused):
+        reader.feed(records)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x16\x03\x01\x3f\xff\x01\x00\x3f\xff" + bytes(16379), 4 * b"\x16\x03\x01\x10\x00\x01\x00\x3f\xff" + bytes(16379)],
+)  # fmt: skip
+def test_a_hello_without_end_is_refused(data: bytes) -> None:
+    with pytest.raises(EgressRefused):
+        HelloReader().feed(data)
+
+
+def test_a_hello_in_very_many_pieces_is_refused() -> None:
+    with pytest.raises(EgressRefused, match="too many pieces"):
+        HelloReader().feed(
+            b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in b"\x01\x00\x3f\xf0" + bytes(100))
+        )
+
+
+def test_much_that_is_not_encrypted_is_refused() -> None:
+    reader = HelloReader()
+    reader.feed(hello("index.example"))
+
+    with pytest.raises(EgressRefused, match="before anything is encrypted"):
+        reader.feed(10_000 * b"\x14\x03\x03\0\1\1")

@@ -9,12 +9,13 @@ import pytest
 from bot.arrival import arrival_words
 from bot.errors import ConfigurationError
 from bot.model import Code, Notice, Printed, Reply, Text
-from bot.sandbox_setup import extra_packages, network_words
+from bot.sandbox_setup import extra_packages, make_reach, network_words
 from bot.secrets import Redactor
 from bot.settings import Settings
 from sandbox.instances import is_abandoned, process_instance
 from sandbox.lease import Arrival
 from sandbox.snapshot import Summary
+from tests.doubles.process_engine import ProcessEngine
 
 
 def test_nothing_is_said_of_a_sandbox_as_it_was_left_or_of_a_first_one() -> None:
@@ -30,6 +31,14 @@ def test_what_came_back_and_what_did_not_is_one_line() -> None:
     assert words == (
         "Brought back after a pause: 2 files and variables a, b. Not kept: gen (cannot pickle 'generator' object)."
     )
+
+
+def test_packages_that_did_not_fit_are_told_as_pip_takes_them() -> None:
+    summary = Summary(files=1, left_packages=("tbbig==1.0", "torch==2.9.0"))
+
+    words = arrival_words(Arrival(kind="restored", summary=summary), had_one=True)
+
+    assert words.endswith("1 file. Too big to be kept, to be installed again: tbbig==1.0, torch==2.9.0.")
 
 
 def test_many_names_are_counted() -> None:
@@ -82,3 +91,27 @@ def test_packages_and_the_network_are_taken_as_written() -> None:
 
     assert extra_packages(settings) == ("a==1", "b[x]==2.0")
     assert "api.example.org" in network_words(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (Settings(network="allowlist"), "THREADBOX_EGRESS_HOSTS must name a host"),
+        (Settings(egress_trusted="mirror.corp:https"), "THREADBOX_EGRESS_TRUSTED: mirror.corp:https is not host:port"),
+    ],
+)
+async def test_a_network_that_is_not_said_clearly_is_refused(
+    process_engine: ProcessEngine, settings: Settings, told: str
+) -> None:
+    """Case 39."""
+    with pytest.raises(ConfigurationError, match=told):
+        await make_reach(settings, process_engine)
+
+
+async def test_trust_opens_no_host_and_means_the_usual_port(process_engine: ProcessEngine) -> None:
+    settings = Settings(network="allowlist", egress_hosts="A.example", egress_trusted="a.Example, mirror.corp:8443")
+
+    reach = await make_reach(settings, process_engine)
+
+    assert reach.network.hosts == {"a.example"}
+    assert reach.egress.trusted == {("a.example", 443), ("mirror.corp", 8443)}
