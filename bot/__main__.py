@@ -200,8 +200,9 @@ def _say_line(line: str) -> None:
 def _go(make: cli.Work, *, serves: bool = False, interrupted: Callable[[], bool] = lambda: False) -> None:
     try:
         settings = load()
-        # one answer on a terminal is no service: it logs only what is wrong
-        configure_logs(settings.log_level if serves or settings.log_level == "debug" else "warning")
+        # one answer is no service: it logs only what is wrong, amid a conversation only what that does not say itself
+        least = "error" if sys.stderr.isatty() else "warning"
+        configure_logs(settings.log_level if serves or settings.log_level == "debug" else least)
         code = asyncio.run(_until_signal(make(settings), interrupted, stopped=OK if serves else INTERRUPTED))
     except (BotError, SandboxError) as error:
         say.print(str(error), style="red", markup=False, soft_wrap=True)

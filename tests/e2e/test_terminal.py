@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.model_server import Held, Item, ModelServer, python
+from tests.doubles.model_server import Fault, Held, Item, ModelServer, python
 from tests.e2e.terminal import CTRL_C, CTRL_D, terminal
 from tests.e2e.threadbox import containers
 
@@ -106,6 +106,17 @@ def test_who_leaves_amid_a_turn_finds_the_variables_again_and_nothing_runs_on(
     assert left == []
     assert "Traceback (most recent call last):\r\n  File" not in screen.shown
     assert "warning" not in screen.shown
+
+
+def test_a_failure_is_said_once_and_no_log_stands_between(tmp_path: Path, model: ModelServer) -> None:
+    model.script += [Fault(401)]
+
+    with terminal(tmp_path, "chat", **configured(model)) as screen:
+        screen.wait_for("> ")
+        screen.type("hello")
+        said = screen.wait_for("did not accept the key")
+
+    assert "model.failed" not in said
 
 
 def test_a_code_block_may_be_typed_in_lines(tmp_path: Path) -> None:
