@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +14,13 @@ import typer
 from rich.console import Console
 
 from bot import cli
+from bot.cli import INTERRUPTED, OK, USAGE
 from bot.errors import BotError
 from bot.observability import configure_logs
 from bot.settings import load
 from sandbox import SandboxError
 
-OK, USAGE, INTERRUPTED = 0, 2, 130
+FILES = Path("threadbox-files")
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="A bot that gives every chat thread an AI agent and a sandbox."
@@ -36,9 +37,13 @@ def run() -> None:
 
 
 @app.command()
-def chat(thread: Annotated[str, typer.Option(help="Name of the conversation.")] = "main") -> None:
-    """Talk to the bot here, in the terminal."""
-    _go(lambda settings: cli.chat(settings, thread, _say_line))
+def chat(
+    thread: Annotated[str, typer.Option(help="Name of the conversation.")] = "main",
+    out: Annotated[Path, typer.Option(help="Folder for files and pictures, made when there are some.")] = FILES,
+) -> None:
+    """Talk to the bot here, in the terminal. Ctrl-C stops what runs; at the prompt it leaves, as Ctrl-D does."""
+    conversation = cli.Chat(thread, out, _say_line)
+    _go(conversation.run, interrupted=conversation.interrupted)
 
 
 @app.command()
@@ -46,9 +51,20 @@ def ask(
     request: Annotated[str, typer.Argument(help="What to do; - reads standard input.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the files and pictures.")] = None,
     thread: Annotated[str | None, typer.Option(help="Name of a conversation to go on with.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the replies as JSON lines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, as things come.")] = False,
 ) -> None:
-    """Ask once and print the replies as they come; exit code 0 if the turn ended well, 1 if not."""
+    """Ask once and print the replies as they come; exit code 0 if the turn ended well, 1 if not.
+
+    With --json, one object a line as things come, told apart by their "type":
+
+    output: whole lines that running code printed (part, text)
+
+    reply: what is said, once it is whole (part, blocks, final, actions)
+
+    file: one that was saved to --out (part, name, mime, size, path or problem)
+
+    end: the last (status, exit_code, text, and the fields of the last reply)
+    """
     text = sys.stdin.read() if request == "-" else request
     _go(lambda settings: cli.ask(settings, text, thread, out, as_json=json, say=_say_line))
 
@@ -181,12 +197,13 @@ def _say_line(line: str) -> None:
     say.print(line, markup=False, soft_wrap=True)
 
 
-def _go(make: cli.Work, *, serves: bool = False) -> None:
+def _go(make: cli.Work, *, serves: bool = False, interrupted: Callable[[], bool] = lambda: False) -> None:
     try:
         settings = load()
-        # one answer on a terminal is no service: it logs only what is wrong
-        configure_logs(settings.log_level if serves or settings.log_level == "debug" else "warning")
-        code = asyncio.run(_until_signal(make(settings), stopped=OK if serves else INTERRUPTED))
+        # one answer is no service: it logs only what is wrong, amid a conversation only what that does not say itself
+        least = "error" if sys.stderr.isatty() else "warning"
+        configure_logs(settings.log_level if serves or settings.log_level == "debug" else least)
+        code = asyncio.run(_until_signal(make(settings), interrupted, stopped=OK if serves else INTERRUPTED))
     except (BotError, SandboxError) as error:
         say.print(str(error), style="red", markup=False, soft_wrap=True)
         mend = getattr(error, "mend", "")
@@ -196,15 +213,18 @@ def _go(make: cli.Work, *, serves: bool = False) -> None:
     raise typer.Exit(code)
 
 
-async def _until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
+async def _until_signal(work: Coroutine[Any, Any, int], interrupted: Callable[[], bool], *, stopped: int) -> int:
     """Run `work`; SIGTERM and SIGINT cancel it, so that everything is closed; a second one ends the process.
 
+    A SIGINT that `interrupted` has an answer to is not counted.
     The exit code is the work's, or `stopped` when it was cancelled.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
 
     def stop(number: int) -> None:
+        if number == signal.SIGINT and interrupted():
+            return
         loop.remove_signal_handler(number)
         task.cancel()
 

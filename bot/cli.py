@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from adapters.terminal import TerminalPlatform
+from adapters.terminal import Conversation, JsonLines, Keyboard, Screen, TerminalPlatform
+from adapters.terminal.adapter import Keep
 from adapters.terminal.config import TerminalConfig
-from adapters.terminal.inbound import message
+from adapters.terminal.outbound import Kept
 from bot.clock import utc_now
-from bot.codec import reply_to_json
-from bot.errors import Refused
 from bot.images import have_image
-from bot.model import Artifact, Reply
+from bot.model import Artifact
 from bot.sandbox_setup import make_engine, make_reach, make_service
 from bot.settings import Settings
 from bot.text import file_name, printable
-from sandbox import Cut, Display, Outcome, Output, RunEvent, Waiting
-from sandbox.host_files import write_inside
+from sandbox import Cut, Display, Outcome, Output, RunEvent, SandboxError, Waiting
+from sandbox.host_files import write_beside
 from sandbox.instances import process_instance
 
 if TYPE_CHECKING:
@@ -35,7 +33,9 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Work = Callable[[Settings], Coroutine[Any, Any, int]]
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+WELCOME = "Write to Threadbox, or help. While it works, Ctrl-C stops it; here, Ctrl-C or Ctrl-D leaves."
+EXIT_CODES = {"done": OK, "failed": FAILED, "stopped": FAILED, "refused": USAGE}
 
 
 def version() -> str:
@@ -43,90 +43,81 @@ def version() -> str:
     return package_version("threadbox")
 
 
-async def chat(settings: Settings, thread: str, say: Say) -> int:
-    """Read lines until end of file; each is a message."""
-    from bot.app import App
+class Chat:
+    """A conversation; `interrupted` does what Ctrl-C asks for, and says whether that is all."""
 
-    await have_image(settings, say)
-    console = Console(highlight=False)
-    platform = TerminalPlatform(lambda line: console.print(line, markup=False, soft_wrap=True))
-    config = TerminalConfig(thread=thread)
-    async with App(settings, durable=False, on_exit="save") as app:
-        await app.serve({platform.name: platform})
-        say("Write to Threadbox; stop, reset and help are commands, Ctrl-D ends.")
-        while (line := await asyncio.to_thread(_read_line)) is not None:
-            if line.strip():
-                await _one_turn(app.parts, platform, config, line, say)
-    return OK
+    def __init__(self, thread: str, out: Path, say: Say) -> None:
+        self._config = TerminalConfig(thread=thread)
+        self._out = out
+        self._say = say
+        self._conversation: Conversation | None = None
 
+    async def run(self, settings: Settings) -> int:
+        """Take messages until end of file, or Ctrl-C at the prompt."""
+        from bot.app import App
 
-def _read_line() -> str | None:
-    try:
-        return input("> " if sys.stdin.isatty() else "")
-    except EOFError:
-        return None
+        await have_image(settings, self._say)
+        screen = _screen()
+        async with App(settings, durable=False, on_exit="save") as app:
+            platform = TerminalPlatform(screen, _keeper(app.parts, self._out))
+            await app.serve({platform.name: platform})
+            conversation = _conversation(app.parts, platform, self._config)
+            with closing(Keyboard()) as keyboard:
+                self._conversation = conversation
+                self._say(WELCOME)
+                await conversation.talk(keyboard, self._say, screen.note)
+        return OK
 
-
-async def _one_turn(parts: Parts, platform: TerminalPlatform, config: TerminalConfig, text: str, say: Say) -> int:
-    sent = message(text, config, uuid.uuid4().hex, utc_now())
-    with platform.ending(sent.message_id) as ending:
-        try:
-            receipt = await parts.intake.take(sent, platform)
-        except Refused as error:
-            say(error.for_people)
-            return USAGE
-        if receipt.kind == "command":
-            say(receipt.answer)
-            return OK
-        return OK if await ending == "done" else FAILED
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C stopped a turn, or ended the conversation; false where it is to end the program."""
+        return self._conversation is not None and self._conversation.interrupted()
 
 
 async def ask(settings: Settings, text: str, thread: str | None, out: Path | None, *, as_json: bool, say: Say) -> int:
-    """One turn; of a thread without a name nothing is kept.
-
-    Files go to `out`; with `as_json` each reply is one line of JSON on standard output.
-    """
+    """One turn; of a thread without a name nothing is kept. Files go to `out`."""
     from bot.app import App
 
     await have_image(settings, say)
-    console = Console(highlight=False)
-    made: list[Artifact] = []
-
-    def print_line(line: str) -> None:
-        if not as_json:
-            console.print(line, markup=False, soft_wrap=True)
-
-    platform = TerminalPlatform(print_line, made.append)
+    lines = JsonLines(sys.stdout) if as_json else None
     async with App(settings, durable=False, on_exit="save" if thread else "remove") as app:
+        platform = TerminalPlatform(lines or _screen(), _keeper(app.parts, out) if out is not None else None)
         await app.serve({platform.name: platform})
         config = TerminalConfig(thread=thread or f"ask-{uuid.uuid4().hex[:8]}")
-        code = await _one_turn(app.parts, platform, config, text, say)
-        if as_json:
-            for reply in await _replies(app.parts, config):
-                console.print(json.dumps({"part": reply.part, **reply_to_json(reply)}), markup=False, soft_wrap=True)
-        if out is not None:
-            for path in await _save(app.parts, made, out):
-                say(f"saved {path}")
+        try:
+            answered = await _conversation(app.parts, platform, config).ask(text)
+        except asyncio.CancelledError:
+            if lines is not None:
+                lines.end("stopped", INTERRUPTED, "")
+            raise
+        code = EXIT_CODES[answered.status]
+        if lines is not None:
+            lines.end(answered.status, code, answered.words)
+        elif answered.words:
+            say(answered.words)
     return code
 
 
-async def _replies(parts: Parts, config: TerminalConfig) -> tuple[Reply, ...]:
-    key = message("", config, "", utc_now()).key
-    entries = await parts.history.entries(key, limit=1)
-    return entries[-1].replies if entries else ()
+def _screen() -> Screen:
+    console = Console()
+    is_live = sys.stdout.isatty() and not console.is_dumb_terminal
+    return Screen(sys.stdout, (lambda: console.width) if is_live else None)
 
 
-async def _save(parts: Parts, artifacts: list[Artifact], out: Path) -> list[Path]:
-    saved: list[Path] = []
-    taken: set[str] = set()
-    for artifact in artifacts:
-        _, data = await parts.artifacts.load(artifact.id)
-        name = file_name(artifact.name)
-        while name in taken:
-            name = f"_{name}"
-        taken.add(name)
-        saved.append(await asyncio.to_thread(write_inside, out, name, data))
-    return saved
+def _conversation(parts: Parts, platform: TerminalPlatform, config: TerminalConfig) -> Conversation:
+    return Conversation(parts.intake, parts.commands, platform, config, utc_now)
+
+
+def _keeper(parts: Parts, out: Path) -> Keep:
+    async def keep(artifact: Artifact) -> Kept:
+        """Code chose the name: it stays in the folder, and what is there already stays too."""
+        try:
+            _, data = await parts.artifacts.load(artifact.id)
+            path = await asyncio.to_thread(write_beside, out, file_name(artifact.name), data)
+        except (LookupError, OSError, SandboxError) as error:
+            return Kept(problem=str(error))
+        return Kept(path=str(path))
+
+    return keep
 
 
 def language_of(file: str) -> str:

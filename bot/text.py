@@ -16,6 +16,7 @@ _INLINE_FENCE = re.compile(r"```(?:(?P<language>python3?|py|bash|sh|shell)\s)?(?
 # CSI and OSC sequences, then any other escape; ECMA-48 section 5.4
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LEFT_OUT = re.compile(r"\n\[… [\d,]+ characters left out …\]\n")
 
 
 class CodeBlock(NamedTuple):
@@ -48,6 +49,18 @@ def _fenced(lines: list[str]) -> Iterator[CodeBlock]:
             code.append(line)
 
 
+def in_code_block(text: str) -> bool:
+    """Whether `text` ends within a fenced block that it has opened."""
+    fence = ""
+    for line in text.splitlines():
+        if not fence:
+            opening = _OPENING.search(_INLINE_FENCE.sub("", line))
+            fence = opening["fence"] if opening is not None else ""
+        elif line.rstrip() == fence:
+            fence = ""
+    return bool(fence)
+
+
 def title_of(text: str, most: int) -> str:
     """The first line of a message that says something, for a list; empty when there is none."""
     lines = (line.strip() for line in text.splitlines())
@@ -71,8 +84,20 @@ def cut_middle(text: str, limit: int) -> tuple[str, int]:
     if len(text) <= limit:
         return text, 0
     half = limit // 2
-    left_out = len(text) - 2 * half
-    return f"{text[:half]}\n[… {left_out:,} characters left out …]\n{text[-half:]}", left_out
+    count = len(text) - 2 * half
+    return f"{text[:half]}{left_out(count)}{text[-half:]}", count
+
+
+def left_out(count: int) -> str:
+    """The line where the middle of a text was."""
+    return f"\n[… {count:,} characters left out …]\n"
+
+
+def halves(text: str, limit: int) -> tuple[str, str] | None:
+    """Head and tail of what `cut_middle` cut; None for a text that it left whole."""
+    half = limit // 2
+    mark = _LEFT_OUT.match(text, half)
+    return (text[:half], text[mark.end() :]) if mark is not None else None
 
 
 def file_name(path: str, longest: int = 100) -> str:

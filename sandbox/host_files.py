@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from sandbox.errors import FileRefused
 from sandbox.limits import MIB
 
 MAX_COPIED_FILES = 200  # of one folder
 MAX_COPIED_BYTES = 64 * MIB  # of one file
+SAME_NAME_MOST = 10_000
 
 
 def read_files(root: Path) -> list[tuple[str, bytes]]:
@@ -24,6 +27,23 @@ def write_inside(root: Path, name: str, data: bytes) -> Path:
 
     Raises FileRefused.
     """
+    return _write(root, name, data, "wb")
+
+
+def write_beside(root: Path, name: str, data: bytes) -> Path:
+    """The same, but what is there already stays: the name then gets a number.
+
+    Raises FileRefused.
+    """
+    path = PurePosixPath(name)
+    for number in range(1, SAME_NAME_MOST + 1):
+        with suppress(FileExistsError):
+            numbered = name if number == 1 else str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+            return _write(root, numbered, data, "xb")
+    raise FileRefused(f"{SAME_NAME_MOST:,} files are called {name} already")
+
+
+def _write(root: Path, name: str, data: bytes, mode: Literal["wb", "xb"]) -> Path:
     parts = name.split("/")
     if not name or ".." in parts or name.startswith("/") or "\0" in name:
         raise FileRefused(f"{name!r} is no name for a file")
@@ -31,11 +51,14 @@ def write_inside(root: Path, name: str, data: bytes) -> Path:
     for folder in reversed(target.relative_to(root).parents):
         if (root / folder).is_symlink():
             raise FileRefused(f"{folder} is a link")
-    if target.is_symlink() or target.is_dir():
+    if mode == "wb" and (target.is_symlink() or target.is_dir()):
         raise FileRefused(f"{name} is a link or a folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        with target.open(mode) as file:
+            file.write(data)
     except OSError as error:
+        if isinstance(error, FileExistsError) and target.parent.is_dir():
+            raise
         raise FileRefused(f"{name}: {error.strerror}") from error
     return target

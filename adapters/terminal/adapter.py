@@ -1,22 +1,33 @@
-"""Prints replies as they grow: what was printed stays, only what is new is added."""
+"""The terminal as a platform: replies are shown as they grow, and their files saved."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from adapters.terminal.config import NAME
-from adapters.terminal.outbound import lines
-from bot.model import Artifact, Attachment, IncomingMessage, Picture, Quoted, Reply, ThreadKey
-from bot.model import File as FileBlock
+from adapters.terminal.outbound import Kept
+from adapters.terminal.screen import Shown
+from bot.model import Artifact, Attachment, File, IncomingMessage, Picture, Quoted, Reply, ThreadKey
 from bot.ports import Sign
 
 ENDS: set[Sign] = {"done", "failed", "stopped"}
 
+Keep = Callable[[Artifact], Awaitable[Kept]]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a message's turn goes: whether it has begun, and the sign that it ends with."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    end: asyncio.Future[Sign] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
 
 class TerminalPlatform:
-    """The Platform port on a function that prints a line."""
+    """The Platform port on what shows replies; `keep` saves a file, and must not raise."""
 
     name = NAME
     edit_seconds = 0.05
@@ -24,38 +35,41 @@ class TerminalPlatform:
     outlives_us = False
     keeps_history = False
 
-    def __init__(
-        self, print_line: Callable[[str], None], on_artifact: Callable[[Artifact], None] | None = None
-    ) -> None:
-        self._print = print_line
-        self._on_artifact = on_artifact
-        self._printed: dict[str, list[str]] = {}
+    def __init__(self, shown: Shown, keep: Keep | None = None) -> None:
+        self._shown = shown
+        self._keep = keep
         self._ended = ""
-        self._ends: dict[str, asyncio.Future[Sign]] = {}
+        self._courses: dict[str, Course] = {}
 
     @contextmanager
-    def ending(self, message_id: str) -> Iterator[asyncio.Future[Sign]]:
-        """A future of the sign that a message's turn ends with."""
-        future = self._ends[message_id] = asyncio.get_running_loop().create_future()
+    def following(self, message_id: str) -> Iterator[Course]:
+        """The course of a message's turn."""
+        course = self._courses[message_id] = Course()
         try:
-            yield future
+            yield course
         finally:
-            del self._ends[message_id]
+            del self._courses[message_id]
+            self._shown.working(False)
 
     async def mark(self, message: IncomingMessage, sign: Sign) -> None:
         """See bot.ports.Platform."""
-        future = self._ends.get(message.message_id)
-        if sign in ENDS and future is not None and not future.done():
-            future.set_result(sign)
+        course = self._courses.get(message.message_id)
+        if course is None:
+            return
+        self._shown.working(sign not in ENDS)
+        if sign == "working":
+            course.begun.set()
+        if sign in ENDS and not course.end.done():
+            course.end.set_result(sign)
 
     async def publish(self, key: ThreadKey, reply: Reply) -> str:
         """See bot.ports.Platform."""
-        self._show(reply)
+        await self._show(reply)
         return reply.key
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:
         """See bot.ports.Platform."""
-        self._show(reply)
+        await self._show(reply)
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         """See bot.ports.Platform: what another process printed is gone."""
@@ -69,22 +83,14 @@ class TerminalPlatform:
         """See bot.ports.Platform: nothing is attached in a terminal."""
         raise LookupError(attachment.name)
 
-    def _show(self, reply: Reply) -> None:
+    async def _show(self, reply: Reply) -> None:
         if reply.key == self._ended:
             return  # told again with its buttons, which a terminal has not
-        now = list(lines(reply))
-        before = self._printed.get(reply.key, [])
-        common = 0
-        while common < min(len(before), len(now)) and before[common] == now[common]:
-            common += 1
-        # a line that is still being written is not printed yet; one that changed after it was is printed again
-        ready = now if reply.final else now[:-1]
-        for line in ready[common:]:
-            self._print(line)
-        self._printed[reply.key] = ready
+        kept: dict[str, Kept] = {}
+        if reply.final:
+            for block in reply.blocks:
+                if isinstance(block, Picture | File) and self._keep is not None:
+                    kept[block.artifact.id] = await self._keep(block.artifact)
+        self._shown.show(reply, kept)
         if reply.final:
             self._ended = reply.key
-            self._printed.pop(reply.key)
-            for block in reply.blocks:
-                if isinstance(block, Picture | FileBlock) and self._on_artifact is not None:
-                    self._on_artifact(block.artifact)

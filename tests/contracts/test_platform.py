@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from adapters.terminal import TerminalPlatform
+from adapters.terminal import Screen, TerminalPlatform
 from adapters.web import make_platform
 from bot.artifacts import BlobArtifacts
 from bot.front import make_front
@@ -48,7 +49,7 @@ async def platform(
     if request.param == "memory":
         yield MemoryPlatform()
     elif request.param == "terminal":
-        yield TerminalPlatform(lambda line: None)
+        yield TerminalPlatform(Screen(io.StringIO(), lambda: 80))
     elif request.param == "slack":
         async with slack_server() as server, slack_bot(tmp_path, SandboxService(process_engine), server) as bot:
             bot.server.api.messages["general"].append({"ts": THREAD, "user": "UADA", "text": "hello"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -43,12 +44,55 @@ def test_ask_answers_with_code_output_and_the_plot_in_a_folder(tmp_path: Path) -
     assert (tmp_path / "made" / "figure-1.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ask_as_json_gives_the_replies(tmp_path: Path) -> None:
-    done = run(tmp_path, "ask", "```\nprint(6 * 7)\n```", "--json")
+def test_ask_as_json_tells_what_comes_line_by_line(tmp_path: Path) -> None:
+    code = "print(6 * 7)\n_ = open('made.txt', 'w').write('made')"
+    with model_server([python(code), "It is 42."]) as model:
+        done = run(
+            tmp_path, "ask", "?", "--json", "--out", "made", OPENAI_BASE_URL=model.url, THREADBOX_MODEL="scripted"
+        )
 
-    (reply,) = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [block["kind"] for block in reply["blocks"]] == ["code", "printed"]
-    assert reply["blocks"][1]["text"] == "42"
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["type"] for line in told if line["type"] != "output"] == ["reply", "file", "reply", "end"]
+    assert "".join(line["text"] for line in told if line["type"] == "output") in ("", "42\n")
+    cell, words = (line for line in told if line["type"] == "reply")
+    assert [block["kind"] for block in cell["blocks"]] == ["code", "printed", "file"]
+    assert cell["blocks"][1]["text"] == "42"
+    assert words["blocks"] == told[-1]["blocks"] == [{"kind": "text", "markdown": "It is 42."}]
+    assert (told[-1]["status"], told[-1]["exit_code"]) == ("done", 0)
+    assert (tmp_path / "made" / "made.txt").read_text() == "made"
+
+
+def test_ask_as_json_tells_while_the_code_still_runs(tmp_path: Path) -> None:
+    block = "```\nprint('spinning', flush=True)\nwhile True: pass\n```"
+    settings = environment(tmp_path)
+    with subprocess.Popen(
+        command("ask", block, "--json"), env=settings, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as asked:
+        assert asked.stdout is not None
+        first = json.loads(asked.stdout.readline())
+        asked.send_signal(signal.SIGINT)
+        *_, last = asked.communicate(timeout=60)[0].splitlines()
+
+    assert first == {"type": "output", "part": 0, "text": "spinning\n"}
+    assert (json.loads(last)["type"], json.loads(last)["status"]) == ("end", "stopped")
+    assert asked.returncode == json.loads(last)["exit_code"] == 130
+
+
+def test_ask_as_json_ends_with_what_no_reply_says(tmp_path: Path) -> None:
+    told, refused = (run(tmp_path, "ask", text, "--json") for text in ("help", " "))
+
+    assert "Mention me" in json.loads(told.stdout)["text"]
+    assert (told.returncode, json.loads(told.stdout)["status"]) == (0, "done")
+    assert (refused.returncode, json.loads(refused.stdout)["status"]) == (2, "refused")
+
+
+def test_a_file_of_the_person_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "made.txt").write_text("mine")
+
+    done = run(tmp_path, "ask", "```\nopen('made.txt', 'w').write('its')\n```", "--out", ".")
+
+    assert "[file] made-2.txt (3 B)" in done.stdout
+    assert [(tmp_path / name).read_text() for name in ("made.txt", "made-2.txt")] == ["mine", "its"]
 
 
 def test_ask_exits_with_1_when_the_turn_failed(tmp_path: Path) -> None:

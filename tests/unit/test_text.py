@@ -2,7 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from bot.text import CodeBlock, code_blocks, cut_middle, file_name, printable, size_words, title_of
+from bot.text import (
+    CodeBlock,
+    code_blocks,
+    cut_middle,
+    file_name,
+    halves,
+    in_code_block,
+    printable,
+    size_words,
+    title_of,
+)
 
 
 def test_fenced_blocks_are_found_in_order_with_their_language() -> None:
@@ -26,6 +36,22 @@ def test_a_fence_inside_a_longer_fence_belongs_to_the_code() -> None:
 
 def test_a_fence_on_one_line_counts() -> None:
     assert code_blocks("```print(1)```") == [CodeBlock("python", "print(1)")]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open"),
+    [
+        ("hello", False),
+        ("run this: ```python", True),
+        ("```\nprint(1)", True),
+        ("```\nprint(1)\n```", False),
+        ("````\n```\n", True),
+        ("```\n1\n```\n~~~\n```", True),
+        ("```print(1)```", False),
+    ],
+)
+def test_a_code_block_is_open_until_its_own_fence_comes(text: str, is_open: bool) -> None:
+    assert in_code_block(text) is is_open
 
 
 def test_text_without_a_fence_has_no_code() -> None:
@@ -53,6 +79,11 @@ def test_the_middle_is_cut_and_counted() -> None:
     assert left_out == 900
     assert text.startswith("a" * 50 + "\n[… 900 characters left out …]")
     assert text.endswith("b" * 50)
+
+
+def test_head_and_tail_of_what_was_cut_are_found_again() -> None:
+    assert halves(cut_middle("a" * 50 + "b" * 50, 10)[0], 10) == ("aaaaa", "bbbbb")
+    assert halves("short", 10) is None
 
 
 @pytest.mark.parametrize(
