@@ -28,6 +28,13 @@ def arrival_words(arrival: Arrival, *, had_one: bool) -> str:
     return f"{arrival.notice} {text}".strip()
 
 
+def waiting_words(before: int) -> str:
+    """While all sandboxes are in use."""
+    if before == 0:
+        return "All sandboxes are busy: this is next."
+    return f"All sandboxes are busy: {before} before this."
+
+
 def _names(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:MAX_NAMES])
     return f"{shown} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else shown

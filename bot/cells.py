@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 
-from bot.arrival import arrival_words
+from bot.arrival import arrival_words, waiting_words
 from bot.codec import cell_from_json
+from bot.displays import ENDINGS, NAMES, PICTURES, as_text, kept_as
 from bot.errors import BudgetSpent
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json, Said
 from bot.ports import Emit, Steps
@@ -24,7 +25,6 @@ from sandbox.lease import Arrival, Lease
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
 INTERRUPT_AGAIN_SECONDS = 0.2
 TELL_SECONDS = 0.05  # between two live updates of a cell's output
-MODEL_IMAGES = ("image/png", "image/jpeg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class _Seen:
     text: list[str] = field(default_factory=list)
     cut: int = 0
     shown: list[Artifact] = field(default_factory=list)
+    pages: list[Artifact] = field(default_factory=list)  # SVG and HTML, which a chat shows as files
     outcome: Outcome | None = None
     told: int = 0  # pieces of text that the thread has seen
     timer: asyncio.TimerHandle | None = None
@@ -143,7 +144,7 @@ class TurnCells:
                             seen.cut += event.count
                             seen.text.append(_cut_words(event))
                         case Waiting():
-                            self._emit(Said(text=_waiting_words(event)))
+                            self._emit(Said(text=waiting_words(event.before)))
                         case Display():
                             await self._display(event, seen)
                         case Outcome():
@@ -165,14 +166,14 @@ class TurnCells:
             await asyncio.sleep(INTERRUPT_AGAIN_SECONDS)
 
     async def _display(self, event: Display, seen: _Seen) -> None:
-        for mime in MODEL_IMAGES:
-            if mime in event.bundle:
-                name = f"figure-{len(seen.shown) + 1}.{mime.rpartition('/')[2]}"
-                seen.shown.append(await self._artifacts.save(self._turn_id, name, mime, event.bundle[mime]))
-                return
-        text = event.bundle.get("text/plain", b"").decode("utf-8", "replace")
-        seen.text.append(cut_middle(text, RECORDED_CHARS)[0] + "\n")
-        self._tell(seen)
+        mime = kept_as(event)
+        if mime is None:
+            seen.text.append(cut_middle(as_text(event), RECORDED_CHARS)[0] + "\n")
+            self._tell(seen)
+            return
+        kept = seen.shown if mime in PICTURES else seen.pages
+        name = f"{NAMES[mime]}-{len(kept) + 1}.{ENDINGS[mime]}"
+        kept.append(await self._artifacts.save(self._turn_id, name, mime, event.bundle[mime]))
 
     def _tell(self, seen: _Seen) -> None:
         """Tell the thread what was printed, a few times a second: rendering it costs more than printing it."""
@@ -196,10 +197,11 @@ class TurnCells:
             output=output,
             duration_ms=outcome.duration_ms,
             cpu_ms=outcome.cpu_ms,
+            peak_bytes=outcome.peak_bytes,
             cut_bytes=seen.cut + cut,
             message=outcome.error_message,
             shown=tuple(seen.shown),
-            files=tuple(files),
+            files=(*seen.pages, *files),
             notes=tuple(notes),
             variables_kept=outcome.variables_kept,
             variables_lost_before=outcome.variables_lost_before,
@@ -242,12 +244,6 @@ class TurnCells:
 def _cut_words(cut: Cut) -> str:
     what = size_words(cut.count) if cut.count else "what was printed before I was restarted is"
     return f"\n[… {what} left out …]\n"
-
-
-def _waiting_words(event: Waiting) -> str:
-    if event.before == 0:
-        return "All sandboxes are busy: this is next."
-    return f"All sandboxes are busy: {event.before} before this."
 
 
 def _cut_off(*, sandbox_lost: bool, note: str = "") -> CellResult:

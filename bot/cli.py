@@ -149,7 +149,7 @@ async def _pass_on(run: AsyncGenerator[RunEvent, None], say: Say) -> int:
                 case Cut():
                     say(f"[{event.count:,} bytes of output left out]")
                 case Display():
-                    say(event.bundle.get("text/plain", b"[picture]").decode("utf-8", "replace"))
+                    say(as_text(event) or "[picture]")
                 case Waiting():
                     say(f"Waiting for room: {event.before} before this.")
                 case Outcome():

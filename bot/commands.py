@@ -17,7 +17,7 @@ from bot.policy import Deed, may_do
 from bot.ports import Clock
 from bot.stops import Stops
 from bot.store_ports import Choices, People, Waiting
-from bot.text import NOTHING_RUNS, printable
+from bot.text import NOTHING_RUNS, printable, size_words
 from bot.views import Field, LiveSandbox, Usage
 from sandbox.lease import Entry
 from sandbox.service import SandboxService
@@ -259,7 +259,9 @@ def _list(found: list[LiveSandbox]) -> str:
 
 
 def _usage_words(used: Usage) -> str:
-    return f"{used.turns} requests, {used.tokens:,} tokens, {used.cpu_seconds:.0f} s of processor time"
+    code = f"{used.run_seconds:.0f} s of code, {used.cpu_seconds:.0f} s of processor time"
+    memory = f", {size_words(used.peak_bytes)} of memory at most" if used.peak_bytes else ""
+    return f"{used.turns} requests, {used.tokens:,} tokens, {code}{memory}"
 
 
 def _ago(seconds: float) -> str:

@@ -173,6 +173,8 @@ class CellResult:
     output: str
     duration_ms: float = 0.0
     cpu_ms: int = 0
+    peak_bytes: int = 0
+    """The most memory that the sandbox had in use, its files included."""
     cut_bytes: int = 0
     message: str = ""
     shown: tuple[Artifact, ...] = ()

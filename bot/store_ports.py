@@ -17,7 +17,7 @@ from bot.model import (
     TurnStatus,
 )
 from bot.options import Scope
-from bot.views import Entry, ThreadSummary, Usage
+from bot.views import Cost, Entry, ThreadSummary, Usage
 
 
 class Inbox(Protocol):
@@ -54,9 +54,7 @@ class Turns(Protocol):
     async def start(self, turn_id: str) -> bool:
         """Record that a turn runs; false when it has ended meanwhile: another took its message up."""
 
-    async def finish(
-        self, turn_id: str, status: TurnStatus, state: Json | None, *, tokens: int = 0, cpu_ms: int = 0
-    ) -> None:
+    async def finish(self, turn_id: str, status: TurnStatus, state: Json | None, cost: Cost | None = None) -> None:
         """Record how a turn ended, what it cost and what the agent remembers from it, in one transaction.
 
         No `state` changes no memory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -19,6 +19,7 @@ from bot.secrets import Redactor
 from bot.stops import Stop, Stops
 from bot.store_ports import Artifacts, Outbox, Turns, Waiting
 from bot.turn_work import TurnWork, WorkLimits, WorkParts
+from bot.views import Cost
 from sandbox import SandboxError
 from sandbox.egress import Network
 from sandbox.service import SandboxService
@@ -39,20 +40,25 @@ class TurnLimits:
     work: WorkLimits
 
 
-@dataclass(slots=True)
 class Spent:
     """What a turn has cost so far."""
 
-    tokens: int = 0
-    cpu_ms: int = 0
+    def __init__(self) -> None:
+        self.cost = Cost()
 
     def add(self, event: TurnEvent) -> None:
         """Count what an event tells."""
+        cost = self.cost
         match event:
             case Used():
-                self.tokens += event.tokens
-            case CellDone():
-                self.cpu_ms += event.result.cpu_ms
+                self.cost = replace(cost, tokens=cost.tokens + event.tokens)
+            case CellDone(result=cell):
+                self.cost = replace(
+                    cost,
+                    run_ms=cost.run_ms + round(cell.duration_ms),
+                    cpu_ms=cost.cpu_ms + cell.cpu_ms,
+                    peak_bytes=max(cost.peak_bytes, cell.peak_bytes),
+                )
             case _:
                 pass
 
@@ -124,7 +130,7 @@ class TurnRunner:
                 delivery.push(Transcript(turn.id, show_code=True).failure(UPGRADED, can_retry=True))
                 status, memory = "failed", None
         sign = "failed" if delivery.undelivered else SIGNS[status]
-        await self._turns.finish(turn.id, status, memory, tokens=spent.tokens, cpu_ms=spent.cpu_ms)
+        await self._turns.finish(turn.id, status, memory, spent.cost)
         for message in [turn.message, *(joined.message for joined in await self._waiting.joined(turn.id))]:
             await self._sign(platform, message, sign)
         log.info("turn.ended", status=status)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from bot.arrival import arrival_words
+from bot.arrival import arrival_words, waiting_words
 from bot.cells import CellLimits, TurnCells
 from bot.codec import quoted_from_json, quoted_to_json
 from bot.model import Attachment, IncomingMessage, Json, Quoted, Request, Said, Turn
@@ -67,6 +67,7 @@ class TurnWork:
             cpu_seconds=min(parts.limits.cells.cpu_seconds, options.cpu_seconds),
             timeout_seconds=options.timeout,
         )
+        self._lease.on_waiting = lambda before: emit(Said(text=waiting_words(before)))
         notes = await self._news(steps, emit)
         cells = TurnCells(turn.id, self._lease, steps, parts.turns, parts.artifacts, emit, stop, limits)
         context = [quoted_from_json(item) for item in (await steps.step("context", self._context))["messages"]]

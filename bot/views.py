@@ -20,12 +20,24 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a turn took: tokens of its model; time on the clock, processor time and the peak of memory of its cells."""
+
+    tokens: int = 0
+    run_ms: int = 0
+    cpu_ms: int = 0
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What requests took: how many there were, tokens of the model, seconds of processor time of the code."""
+    """What requests took: their number and tokens; of their code the time, and the most memory of any sandbox."""
 
     turns: int = 0
     tokens: int = 0
+    run_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
-    """A rich value, by mime type: image/png, image/jpeg, image/svg+xml, text/html, text/markdown, text/plain."""
+    """A rich value, by mime type; see RICH in inside/control.py for those that come."""
 
     bundle: Mapping[str, bytes]
 

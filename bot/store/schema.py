@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -58,8 +59,11 @@ turns = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
     Column("joined", String(64)),  # the turn that took this one's message up while it ran
+    # bot.model.Cost
     Column("tokens", Integer, nullable=False, server_default="0"),
+    Column("run_ms", BigInteger, nullable=False, server_default="0"),
     Column("cpu_ms", Integer, nullable=False, server_default="0"),
+    Column("peak_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
 replies = Table(

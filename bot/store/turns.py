@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -10,6 +12,7 @@ from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.inbox import TURN_QUERY, turn_from_row
 from bot.store.schema import runs, threads, turns
+from bot.views import Cost
 
 
 class SqlTurns:
@@ -34,12 +37,10 @@ class SqlTurns:
             started = await connection.execute(update(turns).where(alive).values(status="running"))
             return started.rowcount > 0
 
-    async def finish(
-        self, turn_id: str, status: TurnStatus, state: Json | None, *, tokens: int = 0, cpu_ms: int = 0
-    ) -> None:
+    async def finish(self, turn_id: str, status: TurnStatus, state: Json | None, cost: Cost | None = None) -> None:
         """See bot.store_ports.Turns."""
         mine = turns.c.id == turn_id
-        ended = {"status": status, "ended_at": self._clock(), "tokens": tokens, "cpu_ms": cpu_ms}
+        ended = {"status": status, "ended_at": self._clock(), **asdict(cost or Cost())}
         async with self._database.begin() as connection:
             await connection.execute(update(turns).where(mine).values(**ended))
             if state is not None:

@@ -139,15 +139,19 @@ class SqlPeople:
     async def usage(self, platform: str, workspace: str, person_id: str | None, since: datetime) -> Usage:
         """See bot.store_ports.People."""
         query = (
-            select(func.count(), func.coalesce(func.sum(turns.c.tokens), 0), func.coalesce(func.sum(turns.c.cpu_ms), 0))
+            select(
+                func.count(),
+                *(func.coalesce(func.sum(turns.c[name]), 0) for name in ("tokens", "run_ms", "cpu_ms")),
+                func.coalesce(func.max(turns.c.peak_bytes), 0),
+            )
             .select_from(turns.join(messages, turns.c.message == messages.c.id))
             .where(messages.c.platform == platform, messages.c.workspace == workspace, turns.c.created_at >= since)
         )
         if person_id is not None:
             query = query.where(messages.c.author_id == person_id)
         async with self._database.begin() as connection:
-            count, tokens, cpu_ms = (await connection.execute(query)).one()
-        return Usage(turns=int(count), tokens=int(tokens), cpu_seconds=int(cpu_ms) / 1000)
+            count, tokens, run_ms, cpu_ms, peak = (int(value) for value in (await connection.execute(query)).one())
+        return Usage(turns=count, tokens=tokens, run_seconds=run_ms / 1000, cpu_seconds=cpu_ms / 1000, peak_bytes=peak)
 
     async def engaged(
         self, platform: str, since: datetime, limit: int, workspace: str | None = None

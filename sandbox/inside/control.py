@@ -17,7 +17,9 @@ from .threads import CellThreads
 
 MAX_DISPLAY_BYTES = 8 * 1024 * 1024  # one mime body
 MAX_DISPLAYS = 30  # of one cell
-RICH = ("image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain")
+RICH = (
+    "image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "application/json", "text/plain",
+)  # fmt: skip
 
 
 class Control:
@@ -112,4 +114,9 @@ def _as_bytes(mime: str, value: Any) -> bytes:
         import base64
 
         return base64.b64decode(value)
+    if mime == "application/json" and not isinstance(value, str):
+        try:
+            value = json.dumps(value, default=str)
+        except (TypeError, ValueError, RecursionError):
+            value = str(value)
     return str(value).encode("utf-8", "replace")

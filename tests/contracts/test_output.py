@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sandbox import Cut, Display, Engine, Limits, Output, Sandbox
@@ -71,6 +73,19 @@ async def test_rich_values_come_as_displays(sandbox: Sandbox) -> None:
     (display,) = [event for event in events if isinstance(event, Display)]
     assert display.bundle["text/html"] == b"<b>x</b>"
     assert events.index(display) < next(i for i, event in enumerate(events) if isinstance(event, Output))
+
+
+async def test_drawings_markdown_and_json_come_as_they_are(sandbox: Sandbox) -> None:
+    code = (
+        "from IPython.display import JSON, SVG, Markdown, display\n"
+        "display(SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>'), Markdown('# x'), JSON({'a': [1, None]}))"
+    )
+
+    drawing, words, values = [event for event in await run(sandbox, code) if isinstance(event, Display)]
+
+    assert drawing.bundle["image/svg+xml"].startswith(b"<svg")
+    assert words.bundle["text/markdown"] == b"# x"
+    assert json.loads(values.bundle["application/json"]) == {"a": [1, None]}
 
 
 async def test_files_that_a_cell_makes_are_named(sandbox: Sandbox) -> None:

@@ -225,3 +225,29 @@ async def test_messages_that_race_the_reaper_lose_nothing(process_engine: Proces
             clock.now += 61
             end, _ = await asyncio.gather(use(), sandboxes.reaper.reap())
             assert end.status == "ok", round_number
+
+
+async def test_a_thread_that_comes_back_while_all_is_full_is_told_its_place(
+    process_engine: ProcessEngine, clock: Clock
+) -> None:
+    async with service(process_engine, clock, most=1) as sandboxes:
+        async with sandboxes.lease("back") as lease:
+            await output(lease, "x = 41")
+            await lease.put_away()
+        waiting = asyncio.Event()
+        places: list[int] = []
+
+        async def come_back() -> str:
+            async with sandboxes.lease("back") as lease:
+                lease.on_waiting = lambda before: (places.append(before), waiting.set())[-1]
+                await lease.arrive()
+                return await output(lease, "print(x)")
+
+        async with sandboxes.lease("busy") as busy:
+            await busy.sandbox()
+            coming = asyncio.ensure_future(come_back())
+            await waiting.wait()
+        printed = await coming
+
+        assert places == [0]
+        assert printed == "41\n"
