@@ -18,6 +18,7 @@ from adapters.terminal.adapter import Keep
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.outbound import Kept
 from bot.clock import utc_now
+from bot.displays import as_text
 from bot.images import have_image
 from bot.model import Artifact
 from bot.sandbox_setup import make_engine, make_reach, make_service

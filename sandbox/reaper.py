@@ -74,7 +74,7 @@ class Reaper:
     async def reap(self) -> None:
         """Look at every entry once; one that fails is tried again next time and stops none of the others."""
         for key, entry in list(self._entries.items()):
-            if entry.lock.locked() or self._idle(entry) < self._settings.pause_seconds:
+            if entry.lock.locked() or self._idle(entry) < self._times(entry.record).pause_seconds:
                 continue
             try:
                 async with entry.lock:
@@ -91,9 +91,12 @@ class Reaper:
     def _idle(self, entry: Entry) -> float:
         return self._clock() - entry.idle_since
 
+    def _times(self, record: Record) -> LifeSettings:
+        return replace(self._settings, **record.times)
+
     async def _reap_idle(self, key: str, entry: Entry) -> None:
-        idle = self._idle(entry)
-        if idle < self._settings.pause_seconds:
+        idle, times = self._idle(entry), self._times(entry.record)
+        if idle < times.pause_seconds:
             return  # used while we waited for it
         if self._entries.get(key) is not entry:
             return  # dropped meanwhile: its key may have another by now
@@ -101,7 +104,7 @@ class Reaper:
             self._entries.pop(key, None)
         elif entry.sandbox is not None and not entry.is_live:
             await self._openings.wake(entry)
-        elif idle >= self._settings.save_seconds and self._clock() >= entry.save_again_at:
+        elif idle >= times.save_seconds and self._clock() >= entry.save_again_at:
             await self._save_or_keep(key, entry)
         elif entry.sandbox is not None and not entry.sandbox.is_surely_paused:
             await entry.sandbox.pause()
@@ -208,7 +211,7 @@ class Reaper:
 
     def _too_much(self, record: Record, owned: int, all_bytes: int) -> str:
         """Why a state cannot be kept beside the newer ones; empty if it can."""
-        settings = self._settings
+        settings = self._times(record)
         if self._now() - record.saved_at > settings.retention_seconds:
             return f"It was not used for {settings.retention_seconds / DAY:g} days."
         if record.snapshot_bytes > min(settings.owner_mib, settings.all_mib) * MIB:

@@ -9,6 +9,15 @@ from sandbox.contract import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdleTimes:
+    """How long one sandbox may be idle before it is paused, saved and removed, forgotten; None: as the service says."""
+
+    pause_seconds: float | None = None
+    save_seconds: float | None = None
+    retention_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One key. Times are seconds of the wall clock; `container_id` or `snapshot` is empty where there is none."""
 
@@ -20,6 +29,8 @@ class Record:
     epoch: int = 0
     """Of the newest host; raised and written before an attach, so that two hosts are never equal."""
     limits: Json = field(default_factory=dict)
+    times: Json = field(default_factory=dict)
+    """Of an IdleTimes, those that are not the service's."""
     last_used: float = 0.0
     last_cell: str = ""
     snapshot: str = ""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
@@ -25,7 +25,7 @@ from sandbox.limits import Limits
 from sandbox.opening import GONE, NEW_MEMORY, Openings
 from sandbox.pool import PoolSettings, WarmPool
 from sandbox.reaper import LifeSettings, Reaper
-from sandbox.records import MemoryRecords, Record, Records
+from sandbox.records import IdleTimes, MemoryRecords, Record, Records
 from sandbox.snapshot import Snapshots
 from sandbox.tunnels import EgressGate
 
@@ -164,9 +164,18 @@ class SandboxService:
 
     @contextlib.asynccontextmanager
     async def lease(
-        self, key: str, limits: Limits | None = None, *, owner: str = "", network: Network | None = None
+        self,
+        key: str,
+        limits: Limits | None = None,
+        *,
+        owner: str = "",
+        network: Network | None = None,
+        times: IdleTimes | None = None,
     ) -> AsyncIterator[Lease]:
-        """Hold a key's sandbox; a second holder of the same key waits for the first."""
+        """Hold a key's sandbox; a second holder of the same key waits for the first.
+
+        What is not given is the service's; `times` hold from now on, until a later holder gives others.
+        """
         while True:
             entry = self._entries.setdefault(key, Entry(Record(key=key, owner=owner), is_read=False))
             try:
@@ -175,6 +184,9 @@ class SandboxService:
                         continue  # the reaper dropped it while we waited: another may hold its successor
                     if not entry.is_read:
                         entry.record, entry.is_read = await self._records.get(key) or entry.record, True
+                    if times is not None:
+                        given = {name: value for name, value in asdict(times).items() if value is not None}
+                        entry.record = replace(entry.record, times=given)
                     try:
                         yield Lease(self, entry, limits or self._limits, network or self._network)
                     finally:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bot.agent.autogen import AutoGenAgent
 from bot.agent.direct import DirectAgent
@@ -26,7 +27,6 @@ from bot.store import Database, SqlHistory, SqlOutbox, SqlTurns
 from bot.turn import TurnLimits, TurnRunner
 from bot.turn_work import WorkLimits
 from sandbox import Limits
-from sandbox.egress import Network
 from sandbox.lease import Lease
 from sandbox.service import SandboxService
 from tests.doubles.database import new_database
@@ -38,12 +38,10 @@ SECRET = "sk-the-bots-own-key"
 class SharedSandboxes(SandboxService):
     """Threads of the same name in different workspaces share a sandbox: tests start an interpreter once, not each."""
 
-    def lease(
-        self, key: str, limits: Limits | None = None, *, owner: str = "", network: Network | None = None
-    ) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, key: str, limits: Limits | None = None, **given: Any) -> AbstractAsyncContextManager[Lease]:
         platform, _, *rest = key.split("/")
         shared = "/".join((platform, *rest)) if platform == "memory" else key
-        return super().lease(shared, limits, owner=owner, network=network)
+        return super().lease(shared, limits, **given)
 
 
 @dataclass

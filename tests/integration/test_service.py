@@ -13,6 +13,7 @@ from sandbox.admission import AdmissionSettings
 from sandbox.errors import EngineUnavailable, TooManyWait
 from sandbox.lease import Lease
 from sandbox.reaper import LifeSettings
+from sandbox.records import IdleTimes
 from sandbox.service import SandboxService, ServiceSettings
 from tests.doubles.clock import Clock
 from tests.doubles.process_engine import ProcessEngine
@@ -28,7 +29,7 @@ def service(engine: ProcessEngine, clock: Clock, most: int = 2, wait: float = 10
         admission=AdmissionSettings(sandboxes=most, wait_seconds=wait, free_mib=0),
         life=LifeSettings(pause_seconds=30, save_seconds=60, reap_every_seconds=3600),
     )
-    return SandboxService(engine, limits=Limits(timeout_seconds=10), settings=settings, clock=clock)
+    return SandboxService(engine, limits=Limits(timeout_seconds=10), settings=settings, clock=clock, now=clock)
 
 
 async def output(lease: Lease, code: str) -> str:
@@ -82,6 +83,29 @@ async def test_only_what_is_idle_long_enough_is_reaped(process_engine: ProcessEn
             assert (await lease.arrive()).kind == "restored"
         async with sandboxes.lease("young") as lease:
             assert (await lease.arrive()).kind == "live"
+
+
+async def test_a_sandbox_may_have_times_of_its_own_and_keeps_them(process_engine: ProcessEngine, clock: Clock) -> None:
+    async with service(process_engine, clock) as sandboxes:
+        async with sandboxes.lease("long", times=IdleTimes(pause_seconds=500, save_seconds=1000)) as lease:
+            await output(lease, "1")
+        async with sandboxes.lease("short", times=IdleTimes(save_seconds=35, retention_seconds=50)) as lease:
+            await output(lease, "1")
+        clock.now = 40
+        await sandboxes.reaper.reap()
+        kept = sandboxes.entries["long"].sandbox
+        assert kept is not None and not kept.is_paused
+        assert list(sandboxes.entries) == ["long"]
+
+        clock.now = 700
+        async with sandboxes.lease("long") as lease:
+            assert (await lease.arrive()).kind == "live"
+        await sandboxes.reaper.reap()
+        async with sandboxes.lease("short") as lease:
+            arrival = await lease.arrive()
+
+        assert arrival.kind == "new"
+        assert "not used for" in arrival.notice
 
 
 async def test_a_busy_sandbox_is_never_reaped(process_engine: ProcessEngine, clock: Clock) -> None:
