@@ -52,6 +52,11 @@ class DockerEngine:
         self._place: EnginePlace | None = None
         self._undoing: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_gvisor(self) -> bool:
+        """Whether its containers have a kernel of their own."""
+        return is_gvisor(self._runtime)
+
     async def create(self, sandbox_id: str, limits: Limits) -> tuple[str, DockerWire]:
         """See contract.Engine."""
         creating = asyncio.ensure_future(self._call(self._create, sandbox_id, limits))
@@ -143,7 +148,7 @@ class DockerEngine:
         Asked of gVisor's containers only, which end as a whole: elsewhere the supervisor outlives it and tells it
         itself, and the engine's mark of an earlier time would be taken for the reason of a later end.
         """
-        return is_gvisor(self._runtime) and await self._call(_ran_out_of_memory, container_id)
+        return self.is_gvisor and await self._call(_ran_out_of_memory, container_id)
 
     async def version(self) -> dict[str, Any]:
         """What the engine says of itself, for a diagnosis: version(), with info() under "Info", and its "Address"."""

@@ -107,7 +107,7 @@ def test_a_line_that_is_written_anew_takes_the_place_of_the_old_unless_it_was_br
 @pytest.mark.parametrize("columns", [80, None])
 @pytest.mark.parametrize("count", [700, 1_000, 5_000])
 def test_long_output_is_never_repeated(count: int, columns: int | None) -> None:
-    printed = [f"line {number}\n" for number in range(count)]
+    printed = ["".join(f"line {first + number}\n" for number in range(20)) for first in range(0, count, 20)]
     lines = seen(shown(*run(*printed), columns=columns)).splitlines()
 
     numbered = [line for line in lines if line.startswith("line ")]
