@@ -33,7 +33,8 @@ class Attachment:
         self.channel = channel
         self.welcome: Welcome | None = None
         self.is_over = False
-        """Removed, given up or another host's: no stream will stand again."""
+        """Removed, left or another host's: no stream will stand again."""
+        self._is_left = False
         self.on_again: Callable[[], None] = lambda: None
         """Told when a new stream stands."""
         self._lock = asyncio.Lock()  # a cell and a transfer may both find that their stream was cut
@@ -114,16 +115,22 @@ class Attachment:
 
     def detach(self) -> None:
         """Leave the container to a later host."""
+        self._is_left = True
+        self._end()
+
+    def _end(self) -> None:
         self.is_over = True
         self.channel.close()
 
     async def remove(self) -> None:
         """End the container, unless it is another host's by now; again is no error. Raises SandboxError."""
-        self.detach()
+        self._end()
         if not self.channel.is_superseded:
             await self.engine.remove(self.container_id)
 
     async def remove_if_possible(self) -> None:
         """For an outcome that is told although the engine refuses; whoever keeps the sandbox removes it later."""
+        if self._is_left:
+            return
         with contextlib.suppress(SandboxError):
             await self.remove()

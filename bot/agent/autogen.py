@@ -7,6 +7,7 @@ tool calls at once (so cells take turns), a context without bound (so BoundedCon
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -67,6 +68,7 @@ class AutoGenAgent:
             ended.memory = await _memory(agent, context)
             raise ended from error
         finally:
+            await cells.end()
             await agent.close()
         return await _memory(agent, context)
 
@@ -93,6 +95,7 @@ class CellTools:
     def __init__(self, cells: Cells, stop: Stop) -> None:
         self._cells = cells
         self._stop = stop
+        self._running: set[asyncio.Task[Any]] = set()
         self.failure: BotError | None = None
 
     def tools(self) -> list[FunctionTool]:
@@ -118,9 +121,19 @@ class CellTools:
         """Run commands."""
         return await self._run("bash", command)
 
+    async def end(self) -> None:
+        """Cancel what runs: AutoGen's tasks of a turn that is cancelled go on by themselves."""
+        running = [task for task in self._running if not task.done()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
     async def _run(self, language: str, code: str) -> str:
         if self._stop.is_set:
             return str(Stopped())
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._running.add(task)
         try:
             return tool_result(await self._cells.run(language, code))
         except BotError as error:
@@ -129,6 +142,8 @@ class CellTools:
             return str(error)
         except SandboxError as error:
             return f"The sandbox failed: {error}"
+        finally:
+            self._running.discard(task)
 
 
 def model_client(settings: ModelSettings) -> ChatCompletionClient:

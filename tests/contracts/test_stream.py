@@ -141,6 +141,24 @@ async def test_a_second_host_takes_over_a_running_cell_and_the_first_is_told_and
     await line.counts_once()
 
 
+async def test_a_cell_whose_host_leaves_goes_on_for_the_next_although_somebody_still_reads(line: Line) -> None:
+    first = line.sandbox
+    reading = first.run("print('before', flush=True)\nimport time; time.sleep(0.3)\nprint('after')", request_id="b")
+    told: list[RunEvent] = [await anext(reading)]
+
+    first.detach()
+    told += [event async for event in reading]
+    line.sandbox = await Sandbox.attach(
+        line.engine, first.container_id, first.limits, epoch=first.epoch + 1, nonce=first.nonce
+    )
+    seen = [event async for event in line.sandbox.resume("b")]
+
+    assert outcome(told).sandbox_lost
+    assert outcome(seen).status == "ok"
+    assert text(seen).endswith("after\n")
+    await line.counts_once()
+
+
 async def test_a_host_with_another_nonce_gets_no_answer_and_disturbs_nobody(line: Line) -> None:
     stranger = Channel(await line.engine.attach(line.sandbox.container_id), epoch=1 << 30, nonce="a guess")
     with contextlib.suppress(TimeoutError):
