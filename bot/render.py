@@ -89,7 +89,7 @@ class Transcript:
     def _close_cell(self, result: CellResult) -> Reply:
         code = self._code or Code(language="", source="")
         blocks: list[Block] = [code]
-        text, cut = cut_middle(printable(result.output), OUTPUT_CHARS)
+        text, cut = cut_middle(printable(result.output), OUTPUT_CHARS, before=result.cut_bytes)
         if text.strip():
             blocks.append(Printed(text=text.rstrip(), cut_bytes=cut + result.cut_bytes))
         blocks += [Picture(artifact=artifact) for artifact in result.shown]

@@ -79,13 +79,16 @@ def valid_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def cut_middle(text: str, limit: int) -> tuple[str, int]:
-    """`text` in at most about `limit` characters, head and tail kept, and how many were left out."""
+def cut_middle(text: str, limit: int, *, before: int = 0) -> tuple[str, int]:
+    """`text` in at most about `limit` characters, head and tail kept, and how many were left out.
+
+    `before`: so many had been left out of its middle already, which the line where it was says too.
+    """
     if len(text) <= limit:
         return text, 0
     half = limit // 2
     count = len(text) - 2 * half
-    return f"{text[:half]}{left_out(count)}{text[-half:]}", count
+    return f"{text[:half]}{left_out(count + before)}{text[-half:]}", count
 
 
 def left_out(count: int) -> str:

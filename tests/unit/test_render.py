@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from bot.codec import reply_from_json, reply_to_json
 from bot.model import (
     Artifact,
@@ -21,6 +23,7 @@ from bot.model import (
     TurnEvent,
 )
 from bot.render import Transcript
+from bot.text import cut_middle
 
 
 def told(*events: TurnEvent) -> dict[int, Reply]:
@@ -128,3 +131,20 @@ def test_a_line_of_our_own_closes_the_words_before_it() -> None:
     replies = told(TextDelta(text="So"), Said(text="New sandbox."), TextDone(text="Done."))
 
     assert [type(reply.blocks[0]) for reply in replies.values()] == [Text, Notice, Text]
+
+
+def test_what_was_left_out_before_counts_in_the_line_where_it_was() -> None:
+    whole = "x" * 100_000
+    recorded, cut = cut_middle(whole, 24_000)
+
+    replies = told(
+        CellStarted(language="python", code="1"),
+        CellDone(result=CellResult(status="ok", exit_code=0, output=recorded, cut_bytes=cut)),
+    )
+
+    printed = replies[0].blocks[1]
+    assert isinstance(printed, Printed)
+    said = re.search(r"\[… ([\d,]+) characters left out …\]", printed.text)
+    assert said is not None
+    kept = printed.text.count("x")
+    assert abs(int(said[1].replace(",", "")) + kept - len(whole)) < 100
