@@ -75,6 +75,16 @@ def cut_middle(text: str, limit: int) -> tuple[str, int]:
     return f"{text[:half]}\n[… {left_out:,} characters left out …]\n{text[-half:]}", left_out
 
 
+def within_bytes(text: str, limit: int) -> tuple[str, bool]:
+    """`text` in at most `limit` bytes of UTF-8, head and tail kept, no character cut in two; and whether it was cut."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return data.decode(), False
+    gap = "\n[…]\n"
+    half = (limit - len(gap.encode())) // 2
+    return f"{data[:half].decode(errors='ignore')}{gap}{data[-half:].decode(errors='ignore')}", True
+
+
 def file_name(path: str, longest: int = 100) -> str:
     """The last part of a path that hostile code chose, fit for a person's disk and for a header."""
     name = re.sub(r"[^\w.() +-]", "_", path.rsplit("/", 1)[-1]).strip(". ")

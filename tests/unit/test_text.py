@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.text import CodeBlock, code_blocks, cut_middle, file_name, printable, size_words, title_of
+from bot.text import CodeBlock, code_blocks, cut_middle, file_name, printable, size_words, title_of, within_bytes
 
 
 def test_fenced_blocks_are_found_in_order_with_their_language() -> None:
@@ -53,6 +53,22 @@ def test_the_middle_is_cut_and_counted() -> None:
     assert left_out == 900
     assert text.startswith("a" * 50 + "\n[… 900 characters left out …]")
     assert text.endswith("b" * 50)
+
+
+@pytest.mark.parametrize("character", ["a", "é", "€", "🙂"])
+@pytest.mark.parametrize("limit", [60, 61, 62, 63])
+def test_a_bound_in_bytes_holds_and_cuts_no_character(character: str, limit: int) -> None:
+    text, cut = within_bytes(character * 1000, limit)
+    head, _, tail = text.partition("\n[…]\n")
+
+    assert cut
+    assert limit - 8 <= len(text.encode()) <= limit
+    assert set(head) == set(tail) == {character}
+
+
+def test_what_is_within_a_bound_in_bytes_stays_as_it_is() -> None:
+    assert within_bytes("🙂" * 4, 16) == ("🙂" * 4, False)
+    assert within_bytes("\ud800", 16) == ("?", False)
 
 
 @pytest.mark.parametrize(
