@@ -185,7 +185,8 @@ def _go(make: cli.Work, *, serves: bool = False) -> None:
     try:
         settings = load()
         # one answer on a terminal is no service: it logs only what is wrong
-        configure_logs(settings.log_level if serves or settings.log_level == "debug" else "warning")
+        level = settings.log_level if serves or settings.log_level == "debug" else "warning"
+        configure_logs(level, settings.secrets)
         code = asyncio.run(_until_signal(make(settings), stopped=OK if serves else INTERRUPTED))
     except (BotError, SandboxError) as error:
         say.print(str(error), style="red", markup=False, soft_wrap=True)
