@@ -202,7 +202,8 @@ def _go(make: cli.Work, *, serves: bool = False, interrupted: Callable[[], bool]
         settings = load()
         # one answer is no service: it logs only what is wrong, amid a conversation only what that does not say itself
         least = "error" if sys.stderr.isatty() else "warning"
-        configure_logs(settings.log_level if serves or settings.log_level == "debug" else least)
+        level = settings.log_level if serves or settings.log_level == "debug" else least
+        configure_logs(level, settings.secrets)
         code = asyncio.run(_until_signal(make(settings), interrupted, stopped=OK if serves else INTERRUPTED))
     except (BotError, SandboxError) as error:
         say.print(str(error), style="red", markup=False, soft_wrap=True)

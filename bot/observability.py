@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
+from bot.secrets import Redactor
 
-def configure_logs(level: str) -> None:
-    """Write logs of at least `level` to standard error; libraries from warning up."""
+
+def configure_logs(level: str, secrets: Iterable[str] = ()) -> None:
+    """Write logs of at least `level` to standard error, without the secrets; libraries from warning up."""
+    known = list(secrets)
+    redactor = Redactor([*known, *(json.dumps(secret)[1:-1] for secret in known)])
+
+    def redacted(_: object, __: str, line: Any) -> str:
+        return redactor.text(line)  # what a renderer made
+
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
@@ -28,7 +39,7 @@ def configure_logs(level: str) -> None:
         formatter = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         processors.append(structlog.processors.ExceptionRenderer(formatter))
     structlog.configure(
-        processors=[*processors, renderer],
+        processors=[*processors, renderer, redacted],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

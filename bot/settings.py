@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bot.database_url import with_driver
 from bot.errors import ConfigurationError
 from sandbox.image_build import BUILD_ARGUMENTS, CA_VARIABLES, DEFAULT_BASE
+
+STORE = re.compile(r"(AWS|AZURE|GOOGLE)_")  # what the blob store's library reads by itself, from the environment alone
+SECRET = re.compile(r"(key|secret|token|password|credential|sas|sig|signature)(_?id)?$", re.I)
 
 
 class Settings(BaseSettings):
@@ -145,9 +149,10 @@ class Settings(BaseSettings):
             self.discord_bot_token,
         )
         kept = [value.get_secret_value() for value in secrets if value is not None]
-        proxies = (self.egress_proxy, self.https_proxy)
-        urls = [self.database_url or "", *(proxy.get_secret_value() for proxy in proxies if proxy)]
-        return [*kept, *(word for url in urls for word in _passwords(url))]
+        proxies = [proxy.get_secret_value() for proxy in (self.egress_proxy, self.https_proxy) if proxy]
+        urls = [url for url in (self.database_url, self.blobs_url, self.openai_base_url, *proxies) if url]
+        of_store = [value for name, value in os.environ.items() if STORE.match(name) and SECRET.search(name)]
+        return [*kept, *of_store, *(word for url in urls for word in _secrets_in(url))]
 
     @property
     def folder(self) -> Path:
@@ -160,13 +165,21 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{self.folder / 'threadbox.sqlite'}"
 
 
-def _passwords(url: str) -> set[str]:
-    """A URL's password as it is written there and as it is meant; none of what is no URL."""
+def _secrets_in(url: str) -> set[str]:
+    """A URL's password and keys as they are written there and as they are meant; none of what is no URL.
+
+    A name without a password is a key, as some gateways take it.
+    """
     try:
-        password = urlsplit(url if "://" in url else f"//{url}").password or ""
+        parts = urlsplit(url if "://" in url else f"//{url}")
     except ValueError:
-        password = ""
-    return {password, unquote(password)} - {""}
+        return set()
+    found = [parts.password or ""]
+    if parts.password is None and parts.scheme in ("http", "https"):
+        found.append(parts.username or "")
+    options = (option.partition("=") for option in parts.query.split("&"))
+    found += [value for name, _, value in options if SECRET.search(name)]
+    return {word for written in found for word in (written, unquote(written))} - {""}
 
 
 def _shown(name: str, value: str) -> str:
@@ -177,6 +190,9 @@ def _shown(name: str, value: str) -> str:
 
 def load() -> Settings:
     """The settings, checked. Raises ConfigurationError with one line for each mistake."""
+    for name, value in dotenv_values(".env").items():
+        if STORE.match(name) and value:
+            os.environ[name] = os.environ.get(name) or value
     try:
         return Settings()
     except ValidationError as error:

@@ -103,6 +103,16 @@ def halves(text: str, limit: int) -> tuple[str, str] | None:
     return (text[:half], text[mark.end() :]) if mark is not None else None
 
 
+def within_bytes(text: str, limit: int) -> tuple[str, bool]:
+    """`text` in at most `limit` bytes of UTF-8, head and tail kept, no character cut in two; and whether it was cut."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return data.decode(), False
+    gap = "\n[…]\n"
+    half = (limit - len(gap.encode())) // 2
+    return f"{data[:half].decode(errors='ignore')}{gap}{data[-half:].decode(errors='ignore')}", True
+
+
 def file_name(path: str, longest: int = 100) -> str:
     """The last part of a path that hostile code chose, fit for a person's disk and for a header."""
     name = re.sub(r"[^\w.() +-]", "_", path.rsplit("/", 1)[-1]).strip(". ")

@@ -1,12 +1,14 @@
 """Run untrusted Python and bash in a sealed container, in milliseconds, with variables and files that last.
 
-    async with docker_engine() as engine, SandboxService(engine) as sandboxes:
+    async with docker_engine() as engine, Service(engine) as sandboxes:
         async with sandboxes.lease("thread-1") as lease:
             async for event in lease.run("print(6 * 7)"):
                 ...
 
-They are in `sandbox.alone` and `sandbox.service`. For AutoGen: `sandbox.autogen.SandboxCodeExecutor`.
+`docker_engine` is in `sandbox.alone`. For AutoGen: `sandbox.autogen.SandboxCodeExecutor`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from sandbox.contract import (
     Container,
@@ -25,6 +27,9 @@ from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 from sandbox.sandbox import Sandbox
 
+if TYPE_CHECKING:
+    from sandbox.service import SandboxService as Service
+
 __all__ = [
     "Container",
     "Cut",
@@ -37,7 +42,17 @@ __all__ = [
     "Runner",
     "Sandbox",
     "SandboxError",
+    "Service",
     "Waiting",
     "Wire",
     "WorkspaceFile",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Service` is imported when it is asked for: it brings the blob store, of which the engine's guard has no need."""
+    if name == "Service":
+        from sandbox.service import SandboxService
+
+        return SandboxService
+    raise AttributeError(f"module 'sandbox' has no attribute {name!r}")

@@ -113,14 +113,14 @@ class DurableModelClient(ChatCompletionClient):
         shown = 0
         async for item in stream:
             if isinstance(item, CreateResult):
-                return item
+                return _whole(item)
             text += valid_text(item)
             if not _CALL_BEGINS.match(text):
                 self._emit(TextDelta(text=text[shown:]))
                 shown = len(text)
             if not cut.done() and _runs_away(text):
                 cut.set_result(_cut_off(text))
-        raise ModelFailed("The model server ended its reply in the middle.")
+        raise ModelFailed(_HALF)
 
     def _checked(self, result: CreateResult, tools: set[str]) -> CreateResult:
         self._usage.prompt_tokens += result.usage.prompt_tokens
@@ -184,6 +184,16 @@ def _runs_away(text: str) -> bool:
     return len(text) > TEXT_CHARS or (len(text) > BLANK_CHARS and not text[-BLANK_CHARS:].strip())
 
 
+def _whole(result: CreateResult) -> CreateResult:
+    """Raises ModelFailed for a stream that ended without saying so, which AutoGen takes for a reply.
+
+    A server that has words of its own for the end, or tells the usage with every piece, is known by its usage.
+    """
+    if result.finish_reason == "unknown" and not result.usage.prompt_tokens + result.usage.completion_tokens:
+        raise ModelFailed(_HALF if result.content else _UNREADABLE)
+    return result
+
+
 def _cut_off(text: str) -> CreateResult:
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
     return CreateResult(content=text.strip(), finish_reason="length", usage=usage, cached=False)
@@ -227,14 +237,23 @@ def model_error_words(error: BaseException) -> str:
     match error:
         case openai.APITimeoutError():
             return "The model server did not answer in time."
+        case openai.APIConnectionError() if type(error.__cause__).__name__ in _BROKEN_OFF:
+            return "The model server broke the connection off."
         case openai.APIConnectionError():
             return "The model server cannot be reached. An operator must check OPENAI_BASE_URL."
         case ModelFailed():
             return str(error)
         case _:
-            return "The model server sent something that cannot be read."
+            return _UNREADABLE
 
 
+_HALF = "The model server ended its reply in the middle."
+_BROKEN_OFF = {
+    "RemoteProtocolError",
+    "ReadError",
+    "WriteError",
+}  # by name: which httpx the client has is its own affair
+_UNREADABLE = "The model server sent something that cannot be read."
 _NO_KEY = "The model server did not accept the key. An operator must check OPENAI_API_KEY."
 _STATUS_WORDS = {
     400: "The model server refused the request, perhaps because the thread has grown too long for the model.",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bot.model import CellResult, Request
-from bot.text import LOST_SANDBOX, cut_middle, printable
+from bot.text import LOST_SANDBOX, printable, within_bytes
 
-MODEL_OUTPUT_CHARS = 16_000  # of a cell's output, head and tail
+MODEL_OUTPUT_BYTES = 16 * 1024  # of a cell's output, head and tail
 
 _SYSTEM = """\
 You are Threadbox, a careful assistant in a chat thread. You have a sealed Linux sandbox with Python (numpy, pandas, \
@@ -43,7 +43,7 @@ def request_text(request: Request) -> str:
 
 def tool_result(result: CellResult) -> str:
     """What the model is told of a cell: output head and tail, how it ended, which files there are now."""
-    output, cut = cut_middle(printable(result.output).strip(), MODEL_OUTPUT_CHARS)
+    output, cut = within_bytes(printable(result.output).strip(), MODEL_OUTPUT_BYTES)
     lines = [output if output else "(nothing was printed)"]
     if cut or result.cut_bytes:
         lines.append("[part of the output was left out in the middle]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -166,8 +166,8 @@ async def running_parts(
 
 
 @asynccontextmanager
-async def autogen_agent(model_url: str) -> AsyncIterator[AutoGenAgent]:
-    agent = AutoGenAgent(model_settings(model_url))
+async def autogen_agent(model_url: str, timeout_seconds: float = 10) -> AsyncIterator[AutoGenAgent]:
+    agent = AutoGenAgent(replace(model_settings(model_url), timeout_seconds=timeout_seconds))
     yield agent
     await agent.aclose()
 

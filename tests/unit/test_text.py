@@ -12,6 +12,7 @@ from bot.text import (
     printable,
     size_words,
     title_of,
+    within_bytes,
 )
 
 
@@ -84,6 +85,22 @@ def test_the_middle_is_cut_and_counted() -> None:
 def test_head_and_tail_of_what_was_cut_are_found_again() -> None:
     assert halves(cut_middle("a" * 50 + "b" * 50, 10)[0], 10) == ("aaaaa", "bbbbb")
     assert halves("short", 10) is None
+
+
+@pytest.mark.parametrize("character", ["a", "é", "€", "🙂"])
+@pytest.mark.parametrize("limit", [60, 61, 62, 63])
+def test_a_bound_in_bytes_holds_and_cuts_no_character(character: str, limit: int) -> None:
+    text, cut = within_bytes(character * 1000, limit)
+    head, _, tail = text.partition("\n[…]\n")
+
+    assert cut
+    assert limit - 8 <= len(text.encode()) <= limit
+    assert set(head) == set(tail) == {character}
+
+
+def test_what_is_within_a_bound_in_bytes_stays_as_it_is() -> None:
+    assert within_bytes("🙂" * 4, 16) == ("🙂" * 4, False)
+    assert within_bytes("\ud800", 16) == ("?", False)
 
 
 @pytest.mark.parametrize(

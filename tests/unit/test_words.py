@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from bot.agent.prompts import MODEL_OUTPUT_BYTES, tool_result
 from bot.arrival import arrival_words
 from bot.errors import ConfigurationError
-from bot.model import Code, Notice, Printed, Reply, Text
+from bot.model import CellResult, Code, Notice, Printed, Reply, Text
 from bot.sandbox_setup import extra_packages, make_reach, network_words
 from bot.secrets import Redactor
 from bot.settings import Settings
@@ -51,6 +52,24 @@ def test_a_loss_is_told_with_its_reason() -> None:
     words = arrival_words(Arrival(kind="new", notice="It was not used for 14 days."), had_one=True)
 
     assert words.startswith("It was not used for 14 days. This thread has a new sandbox")
+
+
+@pytest.mark.parametrize("character", ["x", "🙂"])
+def test_a_model_is_told_the_head_and_the_tail_of_long_output_within_16_kib(character: str) -> None:
+    printed = "first\n" + character * 20_000 + "\nlast"
+
+    told = tool_result(CellResult(status="ok", exit_code=0, output=printed))
+    output, _, notes = told.partition("\n[part of the output was left out in the middle]\n")
+
+    assert output.startswith("first\n") and output.endswith("\nlast")
+    assert MODEL_OUTPUT_BYTES - 8 <= len(output.encode()) <= MODEL_OUTPUT_BYTES == 16_384
+    assert len(notes) < 100
+
+
+def test_a_model_is_told_short_output_as_it_is() -> None:
+    told = tool_result(CellResult(status="ok", exit_code=0, output="x" * 16_384))
+
+    assert told.startswith("x" * 16_384 + "\n[This is what the tool returned.")
 
 
 def test_secrets_are_blacked_out_wherever_a_reply_has_text() -> None:
