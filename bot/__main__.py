@@ -16,7 +16,8 @@ from rich.console import Console
 from bot import cli
 from bot.errors import BotError
 from bot.observability import configure_logs
-from bot.settings import load
+from bot.settings import Check, load
+from bot.start_checks import APP, IMAGE, SANDBOX
 from sandbox import SandboxError
 
 OK, USAGE, INTERRUPTED = 0, 2, 130
@@ -30,15 +31,15 @@ say = Console(stderr=True, highlight=False)
 @app.command()
 def run() -> None:
     """Serve Slack, or where no token is set the web chat, until stopped."""
-    from bot.gateway import serve
+    from bot.gateway import CHECKS, serve
 
-    _go(lambda settings: serve(settings, _say_line), serves=True)
+    _go(lambda settings: serve(settings, _say_line), CHECKS, serves=True)
 
 
 @app.command()
 def chat(thread: Annotated[str, typer.Option(help="Name of the conversation.")] = "main") -> None:
     """Talk to the bot here, in the terminal."""
-    _go(lambda settings: cli.chat(settings, thread, _say_line))
+    _go(lambda settings: cli.chat(settings, thread, _say_line), APP)
 
 
 @app.command()
@@ -50,7 +51,7 @@ def ask(
 ) -> None:
     """Ask once and print the replies as they come; exit code 0 if the turn ended well, 1 if not."""
     text = sys.stdin.read() if request == "-" else request
-    _go(lambda settings: cli.ask(settings, text, thread, out, as_json=json, say=_say_line))
+    _go(lambda settings: cli.ask(settings, text, thread, out, as_json=json, say=_say_line), APP)
 
 
 @app.command("exec")
@@ -63,16 +64,16 @@ def exec_file(
         say.print(f"There is no file {file}.", style="red", markup=False)
         raise typer.Exit(USAGE)
     code = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8", "replace")
-    _go(lambda settings: cli.execute(settings, code, language or cli.language_of(file), _say_line))
+    _go(lambda settings: cli.execute(settings, code, language or cli.language_of(file), _say_line), SANDBOX)
 
 
 @app.command()
 def doctor() -> None:
     """Check everything Threadbox needs and say what to do about what is missing."""
     from bot.doctor import examine
-    from bot.gateway import check_platforms
+    from bot.gateway import CHECKS, check_platforms
 
-    _go(lambda settings: examine(settings, Console(highlight=False), check_platforms))
+    _go(lambda settings: examine(settings, Console(highlight=False), check_platforms), CHECKS)
 
 
 @app.command("engine-guard")
@@ -80,7 +81,7 @@ def engine_guard() -> None:
     """Hold the Docker socket for a bot that shall not: let its calls through and nothing else, until stopped."""
     from bot.guard import serve
 
-    _go(lambda settings: serve(settings, _say_line), serves=True)
+    _go(lambda settings: serve(settings, _say_line), IMAGE, serves=True)
 
 
 images = typer.Typer(no_args_is_help=True, help="The image that sandboxes are made from.")
@@ -92,7 +93,7 @@ def build_image() -> None:
     """Build the image if it is not there."""
     from bot.images import build
 
-    _go(lambda settings: build(settings, _say_line))
+    _go(lambda settings: build(settings, _say_line), IMAGE)
 
 
 @images.command("update")
@@ -100,7 +101,7 @@ def update_image() -> None:
     """Build it again on the newest base, say what changed in it, and remove old images."""
     from bot.images import update
 
-    _go(lambda settings: update(settings, _say_line))
+    _go(lambda settings: update(settings, _say_line), IMAGE)
 
 
 @images.command("list")
@@ -108,7 +109,7 @@ def list_images() -> None:
     """Show the images; * marks the one that new sandboxes are made from."""
     from bot.images import show
 
-    _go(lambda settings: show(settings, Console(highlight=False)))
+    _go(lambda settings: show(settings, Console(highlight=False)), IMAGE)
 
 
 sandboxes = typer.Typer(no_args_is_help=True, help="The threads that have a sandbox, and what it uses.")
@@ -122,7 +123,7 @@ def list_sandboxes(
     """Show each thread's sandbox: its state, how long it is idle, memory, processor time and last cell."""
     from bot.sandboxes import show
 
-    _go(lambda settings: show(settings, Console(highlight=False), as_json=json))
+    _go(lambda settings: show(settings, Console(highlight=False), as_json=json), APP)
 
 
 @sandboxes.command("kill")
@@ -132,7 +133,7 @@ def kill_sandbox(
     """Remove a sandbox at once; what was saved of it stays, and its thread is told."""
     from bot.sandboxes import kill
 
-    _go(lambda settings: kill(settings, name, _say_line))
+    _go(lambda settings: kill(settings, name, _say_line), APP)
 
 
 @sandboxes.command("prune")
@@ -140,7 +141,7 @@ def prune_sandboxes() -> None:
     """Remove containers that nobody will use again: of processes that are gone, and of threads that are forgotten."""
     from bot.sandboxes import prune
 
-    _go(lambda settings: prune(settings, _say_line))
+    _go(lambda settings: prune(settings, _say_line), APP)
 
 
 slack = typer.Typer(no_args_is_help=True, help="Threadbox as a Slack app.")
@@ -181,9 +182,9 @@ def _say_line(line: str) -> None:
     say.print(line, markup=False, soft_wrap=True)
 
 
-def _go(make: cli.Work, *, serves: bool = False) -> None:
+def _go(make: cli.Work, checks: tuple[Check, ...] = (), *, serves: bool = False) -> None:
     try:
-        settings = load()
+        settings = load(checks)
         # one answer on a terminal is no service: it logs only what is wrong
         configure_logs(settings.log_level if serves or settings.log_level == "debug" else "warning")
         code = asyncio.run(_until_signal(make(settings), stopped=OK if serves else INTERRUPTED))

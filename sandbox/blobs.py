@@ -36,12 +36,16 @@ class Blobs:
         """A store by URL (s3://bucket/path, gs://, az://, memory://), or a folder by its path.
 
         Credentials come from the store's own environment variables, or from `options` (obstore's names).
+        Raises ValueError, with nothing of the URL in it.
         """
         if url == "memory://":
             return cls(MemoryStore(), prefix)
         if "://" not in url:
-            return cls(LocalStore(str(Path(url).expanduser().resolve()), mkdir=True), prefix)
-        return cls(from_url(url, **options), prefix)
+            return cls(_folder(Path(url).expanduser().resolve()), prefix)
+        try:
+            return cls(from_url(url, **options), prefix)
+        except BaseError:
+            raise ValueError("it is no store: it begins with s3://, gs:// or az://, then comes the bucket") from None
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
         """Keep a stream; the bytes that it takes in the store. All or nothing. Raises BlobsUnavailable."""
@@ -83,6 +87,13 @@ class Blobs:
             return
         except (BaseError, OSError) as error:
             raise BlobsUnavailable(f"The state could not be deleted ({str(error)[:200]}).") from error
+
+
+def _folder(path: Path) -> LocalStore:
+    try:
+        return LocalStore(str(path), mkdir=True)
+    except (BaseError, OSError):
+        raise ValueError(f"the folder {path} cannot be made") from None
 
 
 async def _in_blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
