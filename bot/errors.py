@@ -48,6 +48,12 @@ class Stopped(BotError):
     can_retry = False
 
 
+class RecordLost(BotError):
+    """I was interrupted, and what I had done so far cannot be read any more. Press Retry to run it again."""
+
+    code = "record_lost"
+
+
 class ConfigurationError(BotError):
     """A setting is wrong; a line for each that is."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,23 @@ class Blobs:
             raise StateMissing from error
         except (BaseError, OSError, zstandard.ZstdError) as error:
             raise BlobsUnavailable(f"The state could not be read ({str(error)[:200]}).") from error
+
+    async def older(self, folder: str, before: datetime, most: int) -> list[str]:
+        """Names below a folder that were put before a moment, no more than so many. Raises BlobsUnavailable."""
+
+        def find() -> list[str]:
+            found: list[str] = []
+            # not the asynchronous listing: with it the process may abort at its end (obstore 0.12)
+            for page in obstore.list(self._store, self._prefix + folder):
+                found += [blob["path"] for blob in page if blob["last_modified"] < before]
+                if len(found) >= most:
+                    break
+            return [path.removeprefix(self._prefix) for path in found[:most]]
+
+        try:
+            return await asyncio.to_thread(find)
+        except (BaseError, OSError) as error:
+            raise BlobsUnavailable(f"The store could not be listed ({str(error)[:200]}).") from error
 
     async def delete(self, name: str) -> None:
         """Forget a stream; one that is not there is no error. Raises BlobsUnavailable."""
