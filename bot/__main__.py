@@ -17,7 +17,8 @@ from bot import cli
 from bot.cli import INTERRUPTED, OK, USAGE
 from bot.errors import BotError
 from bot.observability import configure_logs
-from bot.settings import load
+from bot.settings import Check, load
+from bot.start_checks import APP, IMAGE, SANDBOX
 from sandbox import SandboxError
 
 FILES = Path("threadbox-files")
@@ -31,9 +32,9 @@ say = Console(stderr=True, highlight=False)
 @app.command()
 def run() -> None:
     """Serve Slack, or where no token is set the web chat, until stopped."""
-    from bot.gateway import serve
+    from bot.gateway import CHECKS, serve
 
-    _go(lambda settings: serve(settings, _say_line), serves=True)
+    _go(lambda settings: serve(settings, _say_line), CHECKS, serves=True)
 
 
 @app.command()
@@ -43,7 +44,7 @@ def chat(
 ) -> None:
     """Talk to the bot here, in the terminal. Ctrl-C stops what runs; at the prompt it leaves, as Ctrl-D does."""
     conversation = cli.Chat(thread, out, _say_line)
-    _go(conversation.run, interrupted=conversation.interrupted)
+    _go(conversation.run, APP, interrupted=conversation.interrupted)
 
 
 @app.command()
@@ -66,7 +67,7 @@ def ask(
     end: the last (status, exit_code, text, and the fields of the last reply)
     """
     text = sys.stdin.read() if request == "-" else request
-    _go(lambda settings: cli.ask(settings, text, thread, out, as_json=json, say=_say_line))
+    _go(lambda settings: cli.ask(settings, text, thread, out, as_json=json, say=_say_line), APP)
 
 
 @app.command("exec")
@@ -79,16 +80,16 @@ def exec_file(
         say.print(f"There is no file {file}.", style="red", markup=False)
         raise typer.Exit(USAGE)
     code = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8", "replace")
-    _go(lambda settings: cli.execute(settings, code, language or cli.language_of(file), _say_line))
+    _go(lambda settings: cli.execute(settings, code, language or cli.language_of(file), _say_line), SANDBOX)
 
 
 @app.command()
 def doctor() -> None:
     """Check everything Threadbox needs and say what to do about what is missing."""
     from bot.doctor import examine
-    from bot.gateway import check_platforms
+    from bot.gateway import CHECKS, check_platforms
 
-    _go(lambda settings: examine(settings, Console(highlight=False), check_platforms))
+    _go(lambda settings: examine(settings, Console(highlight=False), check_platforms), CHECKS)
 
 
 @app.command("engine-guard")
@@ -96,7 +97,7 @@ def engine_guard() -> None:
     """Hold the Docker socket for a bot that shall not: let its calls through and nothing else, until stopped."""
     from bot.guard import serve
 
-    _go(lambda settings: serve(settings, _say_line), serves=True)
+    _go(lambda settings: serve(settings, _say_line), IMAGE, serves=True)
 
 
 images = typer.Typer(no_args_is_help=True, help="The image that sandboxes are made from.")
@@ -108,7 +109,7 @@ def build_image() -> None:
     """Build the image if it is not there."""
     from bot.images import build
 
-    _go(lambda settings: build(settings, _say_line))
+    _go(lambda settings: build(settings, _say_line), IMAGE)
 
 
 @images.command("update")
@@ -116,7 +117,7 @@ def update_image() -> None:
     """Build it again on the newest base, say what changed in it, and remove old images."""
     from bot.images import update
 
-    _go(lambda settings: update(settings, _say_line))
+    _go(lambda settings: update(settings, _say_line), IMAGE)
 
 
 @images.command("list")
@@ -124,7 +125,7 @@ def list_images() -> None:
     """Show the images; * marks the one that new sandboxes are made from."""
     from bot.images import show
 
-    _go(lambda settings: show(settings, Console(highlight=False)))
+    _go(lambda settings: show(settings, Console(highlight=False)), IMAGE)
 
 
 sandboxes = typer.Typer(no_args_is_help=True, help="The threads that have a sandbox, and what it uses.")
@@ -138,7 +139,7 @@ def list_sandboxes(
     """Show each thread's sandbox: its state, how long it is idle, memory, processor time and last cell."""
     from bot.sandboxes import show
 
-    _go(lambda settings: show(settings, Console(highlight=False), as_json=json))
+    _go(lambda settings: show(settings, Console(highlight=False), as_json=json), APP)
 
 
 @sandboxes.command("kill")
@@ -148,7 +149,7 @@ def kill_sandbox(
     """Remove a sandbox at once; what was saved of it stays, and its thread is told."""
     from bot.sandboxes import kill
 
-    _go(lambda settings: kill(settings, name, _say_line))
+    _go(lambda settings: kill(settings, name, _say_line), APP)
 
 
 @sandboxes.command("prune")
@@ -156,7 +157,7 @@ def prune_sandboxes() -> None:
     """Remove containers that nobody will use again: of processes that are gone, and of threads that are forgotten."""
     from bot.sandboxes import prune
 
-    _go(lambda settings: prune(settings, _say_line))
+    _go(lambda settings: prune(settings, _say_line), APP)
 
 
 slack = typer.Typer(no_args_is_help=True, help="Threadbox as a Slack app.")
@@ -197,9 +198,15 @@ def _say_line(line: str) -> None:
     say.print(line, markup=False, soft_wrap=True)
 
 
-def _go(make: cli.Work, *, serves: bool = False, interrupted: Callable[[], bool] = lambda: False) -> None:
+def _go(
+    make: cli.Work,
+    checks: tuple[Check, ...] = (),
+    *,
+    serves: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
     try:
-        settings = load()
+        settings = load(checks)
         # one answer is no service: it logs only what is wrong, amid a conversation only what that does not say itself
         least = "error" if sys.stderr.isatty() else "warning"
         level = settings.log_level if serves or settings.log_level == "debug" else least

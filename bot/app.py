@@ -27,9 +27,10 @@ from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
 from bot.options import Effective, Options, Ranges
 from bot.ports import Agent, Platform
-from bot.sandbox_setup import make_engine, make_reach, make_service, make_snapshots, network_words
+from bot.sandbox_setup import make_blobs, make_engine, make_reach, make_service, make_snapshots, network_words
 from bot.secrets import Redactor
 from bot.settings import Settings
+from bot.step_results import StepResults
 from bot.stops import Stops
 from bot.store import (
     Database,
@@ -54,6 +55,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SWEEP_SECONDS = 30.0
+RESULTS_SECONDS = 6 * 3600.0
 NO_KEY = "none"  # a local model server wants a key in the header, any key
 
 
@@ -143,7 +145,8 @@ class App:
         from bot.durable import DbosTurnQueue  # a second of imports, which a process that ends with its answer saves
 
         url = f"sqlite:///{folder / 'turns.sqlite'}"
-        return DbosTurnQueue(database_url=url, turns_at_once=self._settings.turns_at_once)
+        results = StepResults(make_blobs(self._settings))
+        return DbosTurnQueue(database_url=url, results=results, turns_at_once=self._settings.turns_at_once)
 
     async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
         """Open what platforms need; it is closed after the queue, so that replies go out to the end."""
@@ -175,13 +178,14 @@ class App:
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
         if isinstance(agent, LazyAgent):
             group.create_task(agent.load(), name="agent-loading")
-        if not self._durable:
+        if isinstance(self._queue, MemoryTurnQueue):
             return
-        for name, sweep in (
-            ("turns", self.parts.intake.sweep),
-            ("replies", lambda: deliver_again(self._outbox, platforms)),
+        for name, seconds, sweep in (
+            ("turns", SWEEP_SECONDS, self.parts.intake.sweep),
+            ("replies", SWEEP_SECONDS, lambda: deliver_again(self._outbox, platforms)),
+            ("results", RESULTS_SECONDS, self._queue.forget_results),
         ):
-            sweeper = group.create_task(_sweep_forever(sweep, name), name=f"sweeper-{name}")
+            sweeper = group.create_task(_sweep_forever(sweep, name, seconds), name=f"sweeper-{name}")
             self._stack.callback(sweeper.cancel)
 
     async def __aexit__(self, *error: object) -> None:
@@ -190,13 +194,13 @@ class App:
         await self._stack.aclose()
 
 
-async def _sweep_forever(sweep: Callable[[], Awaitable[int]], name: str) -> None:
+async def _sweep_forever(sweep: Callable[[], Awaitable[int]], name: str, seconds: float) -> None:
     while True:
         try:
             await sweep()
         except Exception:  # a database that fails now may work in half a minute
             log.exception("sweep.failed", of=name)
-        await asyncio.sleep(SWEEP_SECONDS)
+        await asyncio.sleep(seconds)
 
 
 def make_agent(settings: Settings) -> Agent:

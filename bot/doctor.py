@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Awaitable, Callable
 
@@ -84,13 +83,11 @@ async def check_model(settings: Settings) -> list[Finding]:
 
 
 async def check_data_folder(settings: Settings) -> list[Finding]:
-    """Is there a private place with room?"""
+    """Is there room?"""
     folder = settings.folder
 
     def look() -> list[Finding]:
         place = next(path for path in (folder, *folder.parents) if path.exists())
-        if not os.access(place, os.W_OK):
-            return [Finding(level="error", what=f"Cannot write to {place}", mend="Set THREADBOX_DATA_DIR.")]
         free = shutil.disk_usage(place).free >> 20
         if free < LEAST_FREE_MIB:
             return [Finding(level="warning", what=f"{free} MiB are free for {folder}", mend="Make room.")]

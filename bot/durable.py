@@ -1,7 +1,7 @@
 """The turn queue on DBOS: a turn that a crash interrupts begins again and repeats no step that it has done.
 
 The workflow's id is the turn's: it names the thread and the padded arrival number, since DBOS breaks ties of its
-one-second clock by id. Chunks of output never pass through here.
+one-second clock by id. Chunks of output never pass through here, and big results are in the blob store.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
 from dbos._serialization import Serializer  # the only place that has the base class; checked by the contract tests
 from sqlalchemy.engine import make_url
 
 from bot.model import Json, TurnStatus
+from bot.step_results import StepResults
 from bot.turn import TurnRunner
 
 log = structlog.get_logger()
@@ -69,21 +70,30 @@ def _plain(value: Any) -> Any:
 class DbosSteps:
     """The Steps port inside a DBOS workflow."""
 
+    def __init__(self, turn_id: str, results: StepResults) -> None:
+        self._turn_id = turn_id
+        self._results = results
+
     async def step(self, name: str, work: Callable[[], Awaitable[Json]]) -> Json:
-        """See bot.ports.Steps."""
+        """See bot.ports.Steps. Raises RecordLost."""
+        done: list[Json] = []
 
         async def run() -> Json:
-            return await work()
+            done.append(await work())
+            return await self._results.recorded(self._turn_id, done[0])
 
-        result: Json = await DBOS.run_step_async({"name": name}, run)
-        return result
+        recorded: Json = await DBOS.run_step_async({"name": name}, run)
+        return done[0] if done else await self._results.whole(self._turn_id, recorded)
 
 
 class DbosTurnQueue:
     """The TurnQueue port on DBOS; one instance a process, as DBOS is."""
 
-    def __init__(self, *, database_url: str, turns_at_once: int, version: str = APPLICATION_VERSION) -> None:
+    def __init__(
+        self, *, database_url: str, results: StepResults, turns_at_once: int, version: str = APPLICATION_VERSION
+    ) -> None:
         self._database_url = database_url
+        self._results = results
         self._version = version
         self._turns_at_once = turns_at_once
         self._workflow: Any = None
@@ -105,7 +115,7 @@ class DbosTurnQueue:
 
         @DBOS.workflow(name="turn")
         async def turn(turn_id: str) -> str:
-            return await self._running(runner.run(turn_id, DbosSteps()))
+            return await self._running(runner.run(turn_id, DbosSteps(turn_id, self._results)))
 
         self._workflow = turn
         DBOS.launch()
@@ -119,9 +129,7 @@ class DbosTurnQueue:
 
         The sweep queues the turns again that have not ended: one that had begun finds so, and says it.
         """
-        unfinished = await DBOS.list_workflows_async(
-            status=["PENDING", "ENQUEUED", "DELAYED"], load_input=False, load_output=False
-        )
+        unfinished = await self._unfinished()
         useless = [found.workflow_id for found in unfinished if found.app_version != self._version]
         before = (datetime.now(UTC) - KEEP_FINISHED).isoformat()
         finished = await DBOS.list_workflows_async(
@@ -136,6 +144,17 @@ class DbosTurnQueue:
             await DBOS.delete_workflows_async(useless[first : first + AT_A_TIME])
         if useless:
             log.info("turns.forgotten", count=len(useless))
+
+    @staticmethod
+    async def _unfinished() -> list[WorkflowStatus]:
+        return await DBOS.list_workflows_async(
+            status=["PENDING", "ENQUEUED", "DELAYED"], load_input=False, load_output=False
+        )
+
+    async def forget_results(self) -> int:
+        """Delete the big results of turns that ended so long ago that they are forgotten. Raises BlobsUnavailable."""
+        unfinished = {found.workflow_id for found in await self._unfinished()}
+        return await self._results.forget(datetime.now(UTC) - KEEP_FINISHED, unfinished)
 
     async def enqueue(self, turn_id: str, thread_id: str) -> None:
         """See bot.ports.TurnQueue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -47,10 +48,23 @@ class Stopped(BotError):
     can_retry = False
 
 
+class RecordLost(BotError):
+    """I was interrupted, and what I had done so far cannot be read any more. Press Retry to run it again."""
+
+    code = "record_lost"
+
+
 class ConfigurationError(BotError):
-    """A setting is wrong."""
+    """A setting is wrong; a line for each that is."""
 
     code = "configuration"
+
+    @classmethod
+    def raise_for(cls, mistakes: Iterable[str]) -> None:
+        """Raises ConfigurationError where there are any."""
+        lines = list(dict.fromkeys(mistakes))
+        if lines:
+            raise cls("\n".join(lines))
 
 
 class AlreadyRunning(BotError):

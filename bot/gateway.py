@@ -23,7 +23,8 @@ from bot.errors import ConfigurationError
 from bot.findings import start_findings
 from bot.images import have_image
 from bot.ports import Platform
-from bot.settings import Settings
+from bot.settings import Check, Settings
+from bot.start_checks import APP
 from bot.views import Finding
 from sandbox.limits import MIB
 
@@ -34,7 +35,6 @@ OK = 0
 
 async def serve(settings: Settings, say: Say) -> int:
     """Serve until cancelled. Raises BotError, SandboxError."""
-    make_slack_config(settings), make_discord_config(settings)  # what is wrong there is said at once
     await look_at_engine(settings, say)
     await have_image(settings, say)
     async with App(settings) as app, AsyncExitStack() as stack:
@@ -45,8 +45,9 @@ async def serve(settings: Settings, say: Say) -> int:
         if serves_web(settings):
             platforms[web.name] = web
         await app.serve(platforms)
-        if serves_web(settings):
-            address = await stack.enter_async_context(serving(web, _web_config(settings), utc_now))
+        web_config = make_web_config(settings)
+        if web_config is not None:
+            address = await stack.enter_async_context(serving(web, web_config, utc_now))
             say(f"Threadbox is ready: {address}")
         core = make_core(parts)
         for one in connected:
@@ -78,7 +79,10 @@ def make_core(parts: Parts) -> Core:
     )
 
 
-def _web_config(settings: Settings) -> WebConfig:
+def make_web_config(settings: Settings) -> WebConfig | None:
+    """The web chat's slice of the settings; None where it is not served. Raises ConfigurationError."""
+    if not serves_web(settings):
+        return None
     return WebConfig(
         host=settings.web_host,
         port=settings.web_port,
@@ -167,12 +171,9 @@ async def check_platforms(settings: Settings) -> list[Finding]:
     if discord_config is not None:
         findings += await check_discord(discord_config)
     if serves_web(settings):
-        findings.append(_check_web(settings))
+        findings.append(Finding(level="ok", what=f"Web chat on http://{settings.web_host}:{settings.web_port}"))
     return findings
 
 
-def _check_web(settings: Settings) -> Finding:
-    if settings.web_host not in LOOPBACK and settings.web_token is None:
-        mend = "Set THREADBOX_WEB_TOKEN, or THREADBOX_WEB_HOST to 127.0.0.1."
-        return Finding(level="error", what=f"The web chat would be open to everyone on {settings.web_host}", mend=mend)
-    return Finding(level="ok", what=f"Web chat on http://{settings.web_host}:{settings.web_port}")
+CHECKS: tuple[Check, ...] = (*APP, make_slack_config, make_discord_config, make_web_config)
+"""For commands that begin, or look at, everything."""

@@ -27,6 +27,7 @@ async def http_serving(
     server = _Server(
         uvicorn.Config(
             app,
+            log_config=None,  # its lines go where the others do
             log_level="warning",
             access_log=False,
             lifespan="off",

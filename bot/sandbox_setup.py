@@ -20,6 +20,7 @@ from sandbox.records import Records
 from sandbox.service import OnExit, SandboxService, ServiceSettings
 from sandbox.snapshot import SnapshotLimits, Snapshots
 
+_HOST = re.compile(r"[a-z0-9_.-]+")
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+*_-]+")
 
 
@@ -87,10 +88,18 @@ def service_settings(settings: Settings, on_exit: OnExit) -> ServiceSettings:
 
 def make_snapshots(settings: Settings) -> Snapshots:
     """Where the state of idle sandboxes is kept, and how much of it."""
-    blobs = Blobs.at(settings.blobs_url or str(settings.folder / "state"))
     return Snapshots(
-        blobs, SnapshotLimits(files_mib=settings.save_files_mib, variables_mib=settings.save_variables_mib)
+        make_blobs(settings),
+        SnapshotLimits(files_mib=settings.save_files_mib, variables_mib=settings.save_variables_mib),
     )
+
+
+def make_blobs(settings: Settings) -> Blobs:
+    """The blob store; a folder of the data folder unless it is elsewhere. Raises ConfigurationError."""
+    try:
+        return Blobs.at(settings.blobs_url or str(settings.folder / "state"))
+    except ValueError as error:
+        raise ConfigurationError(f"THREADBOX_BLOBS_URL: {error}.") from error
 
 
 def image_source(settings: Settings) -> ImageSource:
@@ -101,24 +110,34 @@ def image_source(settings: Settings) -> ImageSource:
 def extra_packages(settings: Settings) -> tuple[str, ...]:
     """Requirements for the image. Raises ConfigurationError for one without a version."""
     words = tuple(settings.image_packages.replace(",", " ").split())
-    for word in words:
-        if _PINNED.fullmatch(word) is None:
-            raise ConfigurationError(f"THREADBOX_IMAGE_PACKAGES: {word} is not name==version.")
+    ConfigurationError.raise_for(
+        f"THREADBOX_IMAGE_PACKAGES: {word} is not name==version." for word in words if _PINNED.fullmatch(word) is None
+    )
     return words
 
 
 async def make_reach(settings: Settings, engine: Engine) -> Reach:
     """The network that the settings allow. Raises ConfigurationError, SandboxError."""
-    hosts, trusted = _words(settings.egress_hosts), _words(settings.egress_trusted)
-    try:
-        for word in trusted:
-            host_and_port(word)
-    except ValueError as error:
-        raise ConfigurationError(f"THREADBOX_EGRESS_TRUSTED: {error}.") from error
-    if settings.network == "allowlist" and not hosts:
-        raise ConfigurationError("THREADBOX_NETWORK is allowlist: THREADBOX_EGRESS_HOSTS must name a host.")
+    hosts, trusted = egress_words(settings)
     limits, proxy = sandbox_limits(settings), host_proxy(settings)
     return await find_reach(engine, settings.network, hosts=hosts, trusted=trusted, proxy=proxy, limits=limits)
+
+
+def egress_words(settings: Settings) -> tuple[list[str], list[str]]:
+    """The hosts that sandboxes may reach, and those that are trusted. Raises ConfigurationError."""
+    hosts, trusted = _words(settings.egress_hosts), _words(settings.egress_trusted)
+    mistakes = [
+        f"THREADBOX_EGRESS_HOSTS: {word} is not a host's name." for word in hosts if _HOST.fullmatch(word) is None
+    ]
+    for word in trusted:
+        try:
+            host_and_port(word)
+        except ValueError as error:
+            mistakes.append(f"THREADBOX_EGRESS_TRUSTED: {error}.")
+    if settings.network == "allowlist" and not hosts:
+        mistakes.append("THREADBOX_NETWORK is allowlist: THREADBOX_EGRESS_HOSTS must name a host.")
+    ConfigurationError.raise_for(mistakes)
+    return hosts, trusted
 
 
 def host_proxy(settings: Settings) -> HostProxy | None:

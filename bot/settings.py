@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.database_url import with_driver
@@ -127,6 +129,14 @@ class Settings(BaseSettings):
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
+    @field_validator("openai_base_url")
+    @classmethod
+    def _an_address(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("it is not like https://host/v1")
+        return url
+
     @field_validator("database_url")
     @classmethod
     def _with_our_driver(cls, url: str | None) -> str | None:
@@ -188,22 +198,39 @@ def _shown(name: str, value: str) -> str:
     return "" if field is None or name.endswith(("_url", "_proxy", "_token")) else f" (it is {value[:60]!r})"
 
 
-def load() -> Settings:
-    """The settings, checked. Raises ConfigurationError with one line for each mistake."""
+Check = Callable[[Settings], object]
+"""Makes or looks at something of the settings. Raises ConfigurationError, a line for each mistake."""
+
+
+def load(checks: Iterable[Check] = ()) -> Settings:
+    """The settings, checked, and by `checks` too. Raises ConfigurationError with one line for each mistake in all."""
     for name, value in dotenv_values(".env").items():
         if STORE.match(name) and value:
             os.environ[name] = os.environ.get(name) or value
+    lines: list[str] = []
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        lines = []
-        for mistake in error.errors():
-            name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
-            variable = name if name.isupper() else f"THREADBOX_{name.upper()}"
-            lines.append(
-                f"{variable}: {mistake['msg'].removeprefix('Value error, ')}{_shown(name, str(mistake.get('input')))}"
-            )
-        raise ConfigurationError("\n".join(lines)) from error
+        lines += [_line(mistake) for mistake in error.errors()]
+        names = [str(mistake["loc"][0]) for mistake in error.errors()]
+        settings = Settings(**{name: _default(name) for name in names})  # so that the others are checked all the same
+    for check in checks:
+        try:
+            check(settings)
+        except ConfigurationError as error:
+            lines += str(error).splitlines()
+    ConfigurationError.raise_for(lines)
+    return settings
+
+
+def _line(mistake: ErrorDetails) -> str:
+    name = str(mistake["loc"][0])
+    variable = name if name.isupper() else f"THREADBOX_{name.upper()}"
+    return f"{variable}: {mistake['msg'].removeprefix('Value error, ')}{_shown(name, str(mistake.get('input')))}"
+
+
+def _default(name: str) -> Any:
+    return next(field.default for own, field in Settings.model_fields.items() if name in (own, field.alias))
 
 
 def build_environment() -> dict[str, str]:

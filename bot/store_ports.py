@@ -39,7 +39,7 @@ class Inbox(Protocol):
         """Turns that are queued or running, in arrival order."""
 
     async def queued_by(self, author_id: str, platform: str) -> int:
-        """How many of a person's turns wait or run."""
+        """How many of a person's turns wait; those that run do not count."""
 
     async def is_engaged(self, key: ThreadKey) -> bool:
         """Whether we have had a turn in this thread."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -12,6 +13,7 @@ from bot.commands import sandbox_key
 from bot.delivery import TurnDelivery, delivering
 from bot.errors import BotError, Stopped
 from bot.model import ENDED, CellDone, Ended, IncomingMessage, Json, ThreadKey, Turn, TurnEvent, TurnStatus, Used
+from bot.observability import Changing
 from bot.options import Effective
 from bot.ports import Agent, Platform, Sign, Steps
 from bot.render import Transcript
@@ -22,6 +24,7 @@ from bot.turn_work import TurnWork, WorkLimits, WorkParts
 from bot.views import Cost
 from sandbox import SandboxError
 from sandbox.egress import Network
+from sandbox.lease import Lease
 from sandbox.service import SandboxService
 
 log = structlog.get_logger()
@@ -102,7 +105,7 @@ class TurnRunner:
             log.warning("turn.platform_absent", turn=turn_id, platform=turn.key.platform)
             return turn.status
         with (
-            structlog.contextvars.bound_contextvars(turn=turn_id),
+            structlog.contextvars.bound_contextvars(sandbox=None, thread=turn.thread_id, turn=turn_id),
             self._stops.running(turn.key, turn.message.sent_at, turn.id) as stop,
         ):
             try:
@@ -121,6 +124,7 @@ class TurnRunner:
         is_new = (await steps.step("begin", status_before))["status"] == "queued"
         if not await self._turns.start(turn.id):
             return "joined"
+        log.info("turn.begun", again=turn.status != "queued")
         await self._sign(platform, turn.message, "working")
         spent = Spent()
         async with delivering(self._outbox, platform, turn.key, turn.id, self._redactor) as delivery:
@@ -131,9 +135,9 @@ class TurnRunner:
                 status, memory = "failed", None
         sign = "failed" if delivery.undelivered else SIGNS[status]
         await self._turns.finish(turn.id, status, memory, spent.cost)
+        log.info("turn.ended", status=status)
         for message in [turn.message, *(joined.message for joined in await self._waiting.joined(turn.id))]:
             await self._sign(platform, message, sign)
-        log.info("turn.ended", status=status)
         return status
 
     async def _answer(
@@ -152,11 +156,7 @@ class TurnRunner:
 
         clock = asyncio.get_running_loop().call_later(self._limits.seconds, stop.set, "time")
         try:
-            async with self._sandboxes.lease(
-                sandbox_key(turn.key),
-                owner=f"{turn.key.platform}/{turn.key.workspace}",
-                network=Network() if options.network == "off" else None,
-            ) as lease:
+            async with self._lease(turn, options) as lease:
                 memory = await TurnWork(self._parts, turn, platform, lease, options).run(steps, emit, stop)
         except Stopped as error:
             if stop.reason == "time":
@@ -179,6 +179,17 @@ class TurnRunner:
             clock.cancel()
         emit(Ended(status="done"))
         return "done", memory
+
+    @asynccontextmanager
+    async def _lease(self, turn: Turn, options: Effective) -> AsyncIterator[Lease]:
+        async with self._sandboxes.lease(
+            sandbox_key(turn.key),
+            owner=f"{turn.key.platform}/{turn.key.workspace}",
+            network=Network() if options.network == "off" else None,
+        ) as lease:
+            # a sandbox is made by the first use, which may be in a task of the agent's
+            structlog.contextvars.bind_contextvars(sandbox=Changing(lambda: lease.sandbox_id))
+            yield lease
 
     async def _sign(self, platform: Platform, message: IncomingMessage, sign: Sign) -> None:
         try:

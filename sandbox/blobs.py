@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,16 @@ class Blobs:
         """A store by URL (s3://bucket/path, gs://, az://, memory://), or a folder by its path.
 
         Credentials come from the store's own environment variables, or from `options` (obstore's names).
+        Raises ValueError, with nothing of the URL in it.
         """
         if url == "memory://":
             return cls(MemoryStore(), prefix)
         if "://" not in url:
-            return cls(LocalStore(str(Path(url).expanduser().resolve()), mkdir=True), prefix)
-        return cls(from_url(url, **options), prefix)
+            return cls(_folder(Path(url).expanduser().resolve()), prefix)
+        try:
+            return cls(from_url(url, **options), prefix)
+        except BaseError:
+            raise ValueError("it is no store: it begins with s3://, gs:// or az://, then comes the bucket") from None
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
         """Keep a stream; the bytes that it takes in the store. All or nothing. Raises BlobsUnavailable."""
@@ -75,6 +80,23 @@ class Blobs:
         except (BaseError, OSError, zstandard.ZstdError) as error:
             raise BlobsUnavailable(f"The state could not be read ({str(error)[:200]}).") from error
 
+    async def older(self, folder: str, before: datetime, most: int) -> list[str]:
+        """Names below a folder that were put before a moment, no more than so many. Raises BlobsUnavailable."""
+
+        def find() -> list[str]:
+            found: list[str] = []
+            # not the asynchronous listing: with it the process may abort at its end (obstore 0.12)
+            for page in obstore.list(self._store, self._prefix + folder):
+                found += [blob["path"] for blob in page if blob["last_modified"] < before]
+                if len(found) >= most:
+                    break
+            return [path.removeprefix(self._prefix) for path in found[:most]]
+
+        try:
+            return await asyncio.to_thread(find)
+        except (BaseError, OSError) as error:
+            raise BlobsUnavailable(f"The store could not be listed ({str(error)[:200]}).") from error
+
     async def delete(self, name: str) -> None:
         """Forget a stream; one that is not there is no error. Raises BlobsUnavailable."""
         try:
@@ -83,6 +105,13 @@ class Blobs:
             return
         except (BaseError, OSError) as error:
             raise BlobsUnavailable(f"The state could not be deleted ({str(error)[:200]}).") from error
+
+
+def _folder(path: Path) -> LocalStore:
+    try:
+        return LocalStore(str(path), mkdir=True)
+    except (BaseError, OSError):
+        raise ValueError(f"the folder {path} cannot be made") from None
 
 
 async def _in_blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

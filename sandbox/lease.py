@@ -19,6 +19,8 @@ from sandbox.snapshot import Summary
 if TYPE_CHECKING:
     from sandbox.service import SandboxService
 
+SHORT_ID = 12  # characters of a container's id, as docker shows it
+
 
 @dataclass
 class Entry:
@@ -41,6 +43,11 @@ class Entry:
     def is_live(self) -> bool:
         """Whether a container is at hand."""
         return self.sandbox is not None and self.sandbox.is_alive
+
+    @property
+    def sandbox_id(self) -> str:
+        """The container's, short, as logs and lists name it; empty where there is none."""
+        return self.record.container_id[:SHORT_ID]
 
     @property
     def has_container(self) -> bool:
@@ -73,6 +80,11 @@ class Lease:
         """Told how many are before us, whenever that changes, while a sandbox waits for its place without a cell."""
         self.arrival: Arrival | None = None
         """How the sandbox was found when it was last made live in this lease."""
+
+    @property
+    def sandbox_id(self) -> str:
+        """Of the sandbox that there is now, short, for logs; empty where there is none."""
+        return self._entry.sandbox_id
 
     async def arrive(self) -> Arrival:
         """Bring back what there is of earlier turns, now. Makes no container when there is nothing.

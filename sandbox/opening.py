@@ -95,6 +95,7 @@ class Openings:
             await asyncio.shield(self._remove_live(entry))
             raise
         await self._records.put(entry.record)
+        log.info("sandbox.opened", key=entry.record.key, found=arrival.kind)
         return arrival
 
     async def wake(self, entry: Entry) -> bool:

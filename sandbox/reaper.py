@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from sandbox.errors import BlobsUnavailable, EngineUnavailable, SandboxBusy, SandboxError, SandboxSilent
 from sandbox.lease import Entry
@@ -76,11 +77,12 @@ class Reaper:
         for key, entry in list(self._entries.items()):
             if entry.lock.locked() or self._idle(entry) < self._times(entry.record).pause_seconds:
                 continue
-            try:
-                async with entry.lock:
-                    await self._reap_idle(key, entry)
-            except Exception:
-                log.exception("sandbox.reap_failed", key=key)
+            with bound_contextvars(sandbox=entry.sandbox_id):
+                try:
+                    async with entry.lock:
+                        await self._reap_idle(key, entry)
+                except Exception:
+                    log.exception("sandbox.reap_failed", key=key)
         if self._clock() >= self._forget_at:
             self._forget_at = self._clock() + self._settings.forget_every_seconds
             try:
@@ -176,8 +178,9 @@ class Reaper:
             if entry.lock.locked() or self._entries.get(entry.record.key) is not entry:
                 continue  # used or dropped while we were at another
             async with entry.lock:
-                if await self._evict(entry):
-                    return True
+                with bound_contextvars(sandbox=entry.sandbox_id):  # not that of the turn which waits for the room
+                    if await self._evict(entry):
+                        return True
         return False
 
     async def _evict(self, entry: Entry) -> bool:

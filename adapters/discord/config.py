@@ -5,6 +5,7 @@ The limits are Discord's as of late 2026: https://docs.discord.com/developers, p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -77,16 +78,19 @@ class DiscordConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError."""
+        ConfigurationError.raise_for(self._mistakes())
+
+    def _mistakes(self) -> Iterator[str]:
         if self.token.count(".") != 2 or self.token != self.token.strip():
-            raise ConfigurationError("DISCORD_BOT_TOKEN is not a bot token: it has three parts with dots between.")
+            yield "DISCORD_BOT_TOKEN is not a bot token: it has three parts with dots between."
         if self.shards not in ("", "auto") and not (self.shards.isdigit() and 1 <= int(self.shards) <= 1000):
-            raise ConfigurationError(f"THREADBOX_DISCORD_SHARDS is empty, auto or a number; it is {self.shards!r}.")
+            yield f"THREADBOX_DISCORD_SHARDS is empty, auto or a number; it is {self.shards!r}."
         for name, url, schemes in (
             ("DISCORD_API_URL", self.api_url, ("http", "https")),
             ("DISCORD_GATEWAY_URL", self.gateway_url, ("ws", "wss")),
         ):
             if urlsplit(url).scheme not in schemes or not urlsplit(url).netloc:
-                raise ConfigurationError(f"{name} is no address: {url!r}.")
+                yield f"{name} is no address: {url!r}."
 
     def is_discord_file(self, url: str) -> bool:
         """Whether an attachment may be fetched from there."""

@@ -6,6 +6,7 @@ The limits are Slack's as of late 2026: https://docs.slack.dev/apis/web-api/rate
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -83,17 +84,20 @@ class SlackConfig:
     admins: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Raises ConfigurationError, one mistake at a time."""
+        """Raises ConfigurationError."""
+        ConfigurationError.raise_for(self._mistakes())
+
+    def _mistakes(self) -> Iterator[str]:
         if not self.bot_token.startswith("xoxb-"):
-            raise ConfigurationError("SLACK_BOT_TOKEN is not a bot token: it begins with xoxb-.")
+            yield "SLACK_BOT_TOKEN is not a bot token: it begins with xoxb-."
         if self.app_token is not None and not self.app_token.startswith("xapp-"):
-            raise ConfigurationError("SLACK_APP_TOKEN is not an app-level token: it begins with xapp-.")
+            yield "SLACK_APP_TOKEN is not an app-level token: it begins with xapp-."
         if not self.app_token and not self.signing_secret:
-            raise ConfigurationError(
-                "Slack needs SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside SLACK_BOT_TOKEN."
-            )
+            yield "Slack needs SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside SLACK_BOT_TOKEN."
+        if urlsplit(self.api_url).scheme not in ("http", "https") or not urlsplit(self.api_url).netloc:
+            yield f"SLACK_API_URL is no address: {self.api_url!r}."
         if COMMAND.fullmatch(self.command) is None:
-            raise ConfigurationError(f"THREADBOX_SLACK_COMMAND: {self.command!r} is not like /sandbox.")
+            yield f"THREADBOX_SLACK_COMMAND: {self.command!r} is not like /sandbox."
 
     @property
     def base_url(self) -> str:

@@ -97,7 +97,8 @@ class DurableModelClient(ChatCompletionClient):
         except TimeoutError:
             return {"error": f"The model did not answer within {self._timeout:g} s."}
         except Exception as error:  # noqa: BLE001 - whatever a model server does is told to the thread, as a value
-            log.warning("model.failed", error=type(error).__name__, detail=str(error)[:300])
+            log.warning("model.failed", error=type(error).__name__, status=getattr(error, "status_code", None))
+            log.debug("model.failed", detail=str(error)[:300])  # servers quote keys and prompts
             return {"error": model_error_words(error)}
         finally:
             stopping.cancel()

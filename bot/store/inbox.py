@@ -128,7 +128,7 @@ class SqlInbox:
             .where(
                 messages.c.author_id == author_id,
                 messages.c.platform == platform,
-                turns.c.status.in_(("queued", "running")),
+                turns.c.status == "queued",
             )
         )
         async with self._database.begin() as connection:

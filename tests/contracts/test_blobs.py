@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ async def test_what_is_not_there_is_missing_and_deleting_it_is_no_error(blobs: B
         await all_of(blobs, "state/a")
 
 
+async def test_what_was_put_before_a_moment_is_listed_by_its_folder(blobs: Blobs) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=60)
+    for name in ("steps/a/1", "steps/b/1", "stepsx/1", "state/1"):
+        await blobs.put(name, pieces(b"x", 1))
+    after = datetime.now(UTC) + timedelta(seconds=60)
+
+    assert await blobs.older("steps/", before, 10) == []
+    assert sorted(await blobs.older("steps/", after, 10)) == ["steps/a/1", "steps/b/1"]
+    assert len(await blobs.older("steps/", after, 1)) == 1
+    assert await blobs.older("none/", after, 10) == []
+
+
 async def test_no_piece_is_larger_than_a_block_however_well_it_was_compressed(blobs: Blobs) -> None:
     await blobs.put("state/a", pieces(bytes(50_000_000), 65536))
 
@@ -104,3 +117,13 @@ async def test_a_store_that_cannot_be_reached_is_said_so(tmp_path: Path) -> None
         await nobody.put("a", pieces(b"x", 1))
     with pytest.raises(BlobsUnavailable):
         await all_of(nobody, "a")
+    with pytest.raises(BlobsUnavailable):
+        await nobody.older("a/", datetime.now(UTC), 1)
+
+
+@pytest.mark.parametrize("url", ["ftp://me:hunter2@host/place", "s3://", "memory://x"])
+def test_what_is_no_store_is_said_without_the_address(url: str) -> None:
+    with pytest.raises(ValueError, match="it is no store") as caught:
+        Blobs.at(url)
+
+    assert "hunter2" not in str(caught.value)

@@ -13,6 +13,8 @@ import pytest_asyncio
 from bot.durable import DbosTurnQueue, JsonSerializer
 from bot.memory_queue import MemoryTurnQueue
 from bot.ports import Steps, TurnQueue
+from bot.step_results import StepResults
+from sandbox.blobs import Blobs
 
 # one loop for the module: its queues live as long
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -74,7 +76,7 @@ async def served(
         url = f"sqlite:///{tmp_path_factory.mktemp('queue') / 'turns.sqlite'}"
         if request.param == "postgres":
             url = request.getfixturevalue("new_postgres_url")().replace("+asyncpg", "+psycopg")
-        queue = DbosTurnQueue(database_url=url, turns_at_once=8)
+        queue = DbosTurnQueue(database_url=url, results=StepResults(Blobs.at("memory://")), turns_at_once=8)
     await queue.start(relay)  # type: ignore[arg-type]
     yield queue, relay
     await queue.aclose()

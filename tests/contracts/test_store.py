@@ -83,6 +83,7 @@ async def test_a_finished_turn_is_no_longer_waiting_and_keeps_its_memory(inbox: 
     assert await inbox.queued_by("p", "test") == 1
 
     await turns.start(turn.id)
+    assert await inbox.queued_by("p", "test") == 0  # it runs
     await turns.finish(turn.id, "done", {"remember": ["é", 1]})
 
     assert await inbox.unfinished() == []

@@ -14,6 +14,10 @@ import pytest
 from bot import durable
 from bot.durable import DbosTurnQueue
 from bot.ports import Steps
+from bot.step_results import StepResults
+from sandbox.blobs import Blobs
+
+RESULTS = StepResults(Blobs.at("memory://"))
 
 
 class Runner:
@@ -45,14 +49,14 @@ async def test_turns_of_another_version_hold_up_nothing(
     if kept_on == "postgres":
         url = request.getfixturevalue("new_postgres_url")().replace("+asyncpg", "+psycopg")
     older, newer = Runner(ends=False), Runner(ends=True)
-    before = DbosTurnQueue(database_url=url, turns_at_once=4, version="1")
+    before = DbosTurnQueue(database_url=url, results=RESULTS, turns_at_once=4, version="1")
     await before.start(older)  # type: ignore[arg-type]
     for turn_id in ("a-00000001", "a-00000002"):
         await before.enqueue(turn_id, "a")
     await older.begins(1)
     await before.aclose()
 
-    after = DbosTurnQueue(database_url=url, turns_at_once=4, version="2")
+    after = DbosTurnQueue(database_url=url, results=RESULTS, turns_at_once=4, version="2")
     await after.start(newer)  # type: ignore[arg-type]
     for turn_id in ("a-00000001", "a-00000002", "a-00000003"):  # as the sweep does, and a new message
         await after.enqueue(turn_id, "a")
@@ -71,7 +75,7 @@ async def test_a_finished_turn_is_remembered_for_a_while(
     monkeypatch.setattr(durable, "KEEP_FINISHED", kept)
     runner = Runner(ends=True)
     for life in range(2):
-        queue = DbosTurnQueue(database_url=f"sqlite:///{tmp_path / 'turns.sqlite'}", turns_at_once=4)
+        queue = DbosTurnQueue(database_url=f"sqlite:///{tmp_path / 'turns.sqlite'}", results=RESULTS, turns_at_once=4)
         await queue.start(runner)  # type: ignore[arg-type]
         await queue.enqueue("a-00000001", "a")
         await queue.enqueue(f"b-0000000{life}", "b")
@@ -85,7 +89,7 @@ async def test_a_finished_turn_is_remembered_for_a_while(
 
 async def test_the_record_of_turns_is_in_a_file_of_its_own_that_readers_do_not_wait_for(tmp_path: Path) -> None:
     path = tmp_path / "turns.sqlite"
-    queue = DbosTurnQueue(database_url=f"sqlite:///{path}", turns_at_once=4)
+    queue = DbosTurnQueue(database_url=f"sqlite:///{path}", results=RESULTS, turns_at_once=4)
     await queue.start(Runner(ends=True))  # type: ignore[arg-type]
     await queue.aclose()
 

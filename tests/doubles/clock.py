@@ -1,4 +1,4 @@
-"""A clock that tests advance."""
+"""Clocks that tests advance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
@@ -17,6 +18,19 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class WallClock:
+    """The time of day in UTC; call it to read it."""
+
+    def __init__(self, now: datetime = datetime(2026, 11, 23, 8, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
 
 
 class _Waits(selectors.DefaultSelector):

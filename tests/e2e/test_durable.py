@@ -37,6 +37,33 @@ def test_a_turn_goes_on_after_kill_9_without_repeating_a_call_or_a_cell(tmp_path
     assert len(containers(tmp_path)) == 1  # the thread's, for the next start; nothing ready ahead is left
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_big_result_is_read_back_after_kill_9_or_the_turn_says_that_it_is_lost(
+    tmp_path: Path, is_there: bool
+) -> None:
+    with model_server([python("print('é' * 20_000, 'the end')"), Fault(kind="hang")]) as model:
+        settings = {"OPENAI_BASE_URL": model.url, "THREADBOX_MODEL": "scripted"}
+        with threadbox(tmp_path, **settings) as first:
+            thread = first.begin("compute")
+            first.wait_for(thread, "Let me think")
+            first.kill()
+        (kept,) = (tmp_path / "data" / "state" / "steps").rglob("*/*")
+        if not is_there:
+            kept.unlink()
+        model.script[:] = ["Finished after the restart."]
+        with threadbox(tmp_path, **settings) as second:
+            page = second.wait_for(
+                thread, "Finished after the restart." if is_there else "what I had done so far cannot be read any more"
+            )
+            second.wait_for(thread, 'class="status done"' if is_there else 'class="status failed"')
+
+        told = str(model.requests[-1]["messages"][-1])
+        assert len(model.requests) == (3 if is_there else 2)
+    assert "the end" in told or not is_there
+    assert "the end</samp>" in page or not is_there
+    assert len(rows(tmp_path, "SELECT * FROM runs")) == 1
+
+
 def test_a_cell_under_way_at_kill_9_goes_on_and_is_told_whole_and_once(tmp_path: Path) -> None:
     """Case 41."""
     code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nn = globals().get('n', 0) + 1\nprint('ended', n)"

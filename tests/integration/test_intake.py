@@ -29,18 +29,23 @@ async def test_what_is_too_much_is_refused_with_the_limit(
         await direct.say(text, attachments=attachments)
 
 
-async def test_one_more_waiting_turn_than_allowed_is_refused(bot: Bot, model: ModelServer) -> None:
-    model.script[:] = [Fault(kind="hang")] * 3
-    for n in range(3):
-        await bot.say(f"wait {n}", thread=str(n))
+async def test_one_more_waiting_turn_than_allowed_is_refused_and_those_that_run_do_not_wait(
+    bot: Bot, model: ModelServer
+) -> None:
+    model.script[:] = [Fault(kind="hang")] * 2
+    for n in range(2):
+        await bot.say(f"run {n}", thread=str(n))
         await bot.platform.shows("\n".join(["Let me think"] * (n + 1)))
-
-    with pytest.raises(Refused, match="3 of your requests are waiting already"):
-        await bot.say("one more")
-
     for n in range(3):
+        await bot.say(f"wait {n}", thread="0")
+
+    with pytest.raises(Refused, match="3 of your requests are waiting already; I keep 3 for each person"):
+        await bot.say("one more", thread="1")
+
+    for n in range(2):
         await bot.say("stop", thread=str(n))
-    assert {await bot.platform.ended(str(n)) for n in (1, 2, 3)} == {"stopped"}
+    assert {await bot.platform.ended(str(n)) for n in (1, 2)} == {"stopped"}
+    assert {await bot.platform.ended(str(n)) for n in (3, 4, 5)} == {"done"}
 
 
 async def test_the_same_message_twice_is_one_turn(direct: Bot) -> None:
