@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    true,
 )
 
 metadata = MetaData()
@@ -60,6 +61,7 @@ turns = Table(
     Column("joined", String(64)),  # the turn that took this one's message up while it ran
     Column("tokens", Integer, nullable=False, server_default="0"),
     Column("cpu_ms", Integer, nullable=False, server_default="0"),
+    Column("released", Boolean, nullable=False, server_default=true()),  # it was queued, or may be
 )
 
 replies = Table(
