@@ -167,6 +167,7 @@ class App:
             redactor=self._redactor,
             waiting=self._front.waiting,
             options=self._front.effective,
+            ended=self._front.releases.turn_ended,
         )
         for platform in platforms.values():
             if not platform.outlives_us:
@@ -178,6 +179,7 @@ class App:
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
         if isinstance(agent, LazyAgent):
             group.create_task(agent.load(), name="agent-loading")
+        self._stack.callback(group.create_task(self._front.releases.run(), name="releases").cancel)
         if isinstance(self._queue, MemoryTurnQueue):
             return
         for name, seconds, sweep in (
@@ -232,6 +234,7 @@ def intake_limits(settings: Settings) -> IntakeLimits:
         message_chars=settings.message_chars,
         upload_bytes=settings.upload_mib * MIB,
         turns_per_person=settings.turns_per_person,
+        running_per_person=settings.turns_running_per_person,
     )
 
 

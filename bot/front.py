@@ -9,8 +9,9 @@ from bot.intake import Intake, IntakeLimits, IntakeStore
 from bot.model import ThreadKey
 from bot.options import Effective, Options
 from bot.ports import Clock, TurnQueue
+from bot.releases import Releases
 from bot.stops import Stops
-from bot.store import Database, SqlChoices, SqlInbox, SqlPeople, SqlWaiting
+from bot.store import Database, SqlChoices, SqlClaims, SqlInbox, SqlPeople, SqlWaiting
 from sandbox.service import SandboxService
 
 
@@ -19,6 +20,7 @@ class Front:
     """What adapters and turns need of it."""
 
     intake: Intake
+    releases: Releases
     commands: Commands
     waiting: SqlWaiting
     choices: SqlChoices
@@ -43,5 +45,14 @@ def make_front(
     waiting, choices, people = SqlWaiting(database, clock), SqlChoices(database, clock), SqlPeople(database)
     commands = Commands(stops, sandboxes, options=options, choices=choices, people=people, waiting=waiting, clock=clock)
     store = IntakeStore(inbox=SqlInbox(database, clock), waiting=waiting, people=people, choices=choices)
-    intake = Intake(store, queue, commands, stops, options, limits, clock)
-    return Front(intake=intake, commands=commands, waiting=waiting, choices=choices, people=people, options=options)
+    releases = Releases(SqlClaims(database), queue, limits.running_per_person)
+    intake = Intake(store, releases, commands, stops, options, limits, clock)
+    return Front(
+        intake=intake,
+        releases=releases,
+        commands=commands,
+        waiting=waiting,
+        choices=choices,
+        people=people,
+        options=options,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.commands import Commands
 from bot.errors import Refused
@@ -10,7 +10,8 @@ from bot.model import IncomingMessage, Person, Receipt, ThreadKey, Turn
 from bot.options import Effective, Options
 from bot.order import ThreadOrder
 from bot.policy import may_ask, may_do
-from bot.ports import Clock, Platform, TurnQueue
+from bot.ports import Clock, Platform
+from bot.releases import Releases
 from bot.stops import Stops
 from bot.store_ports import Choices, Inbox, People, Waiting
 from bot.text import size_words
@@ -20,11 +21,12 @@ MAX_ATTACHMENTS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeLimits:
-    """What one message may be and how many of a person's turns may wait."""
+    """What one message may be and how many of a person's turns may wait, and run at a time."""
 
     message_chars: int
     upload_bytes: int
     turns_per_person: int
+    running_per_person: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class Intake:
     def __init__(
         self,
         store: IntakeStore,
-        queue: TurnQueue,
+        releases: Releases,
         commands: Commands,
         stops: Stops,
         options: Options,
@@ -52,14 +54,13 @@ class Intake:
     ) -> None:
         self._store = store
         self._inbox = store.inbox
-        self._queue = queue
+        self._releases = releases
         self._commands = commands
         self._stops = stops
         self._options = options
         self._limits = limits
         self._clock = clock
         self._order = ThreadOrder()
-        self._queueing = ThreadOrder()
 
     async def take(self, message: IncomingMessage, platform: Platform) -> Receipt:
         """See bot.ports.Intake."""
@@ -73,15 +74,16 @@ class Intake:
             receipt = await self._claim(message, platform)
             if receipt.turn is not None:
                 behind = await self._store.waiting.is_behind(receipt.turn)
-                await platform.mark(message, "queued" if behind else "seen")
+                held = not behind and await self._releases.holds(receipt.turn.id)
+                await platform.mark(message, "queued" if behind or held else "seen")
+                if held:
+                    return replace(receipt, answer=_held_words(self._limits.running_per_person))
             return receipt
 
     async def begin(self, receipt: Receipt) -> None:
         """See bot.ports.Intake."""
-        turn = receipt.turn
-        if turn is not None:  # in the order of arrival: the queue goes by when it was told
-            async with self._queueing.turn_of(turn.key, turn.message.sent_at):
-                await self._queue.enqueue(turn.id, turn.thread_id)
+        if receipt.turn is not None:
+            await self._releases.begin(receipt.turn.id)
 
     async def _claim(self, message: IncomingMessage, platform: Platform) -> Receipt:
         if await self._store.waiting.turn_of(message.key, message.message_id) is not None:
@@ -164,7 +166,7 @@ class Intake:
                 raise Refused(refusal)
         await self._check_person(message, options)
         turn = await self._inbox.again(turn_id)
-        await self._queue.enqueue(turn.id, turn.thread_id)
+        await self._releases.begin(turn.id)
         return turn
 
     async def edited(self, key: ThreadKey, message_id: str, text: str) -> Turn | None:
@@ -179,7 +181,9 @@ class Intake:
         turn = await self._store.waiting.turn_of(key, message_id)
         if turn is None:
             return
-        if not await self._store.waiting.withdraw(turn.id) and turn.status == "running":
+        if await self._store.waiting.withdraw(turn.id):
+            self._releases.turn_ended()
+        elif turn.status == "running":
             self._stops.stop(turn.key, turn.message.sent_at)
 
     async def abandon(self, platform: Platform) -> None:
@@ -187,8 +191,10 @@ class Intake:
         await self._inbox.abandon(platform.name)
 
     async def sweep(self) -> int:
-        """Queue every claimed turn that has not ended; those that are queued already are not queued twice."""
-        turns = await self._inbox.unfinished()
-        for turn in turns:
-            await self._queue.enqueue(turn.id, turn.thread_id)
-        return len(turns)
+        """Queue every claimed turn that may run and has not ended; those that are queued already, not twice."""
+        return await self._releases.sweep()
+
+
+def _held_words(most: int) -> str:
+    requests = "1 request" if most == 1 else f"{most} requests"
+    return f"You have {requests} running already; this one starts when one of them ends."

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     turn_cpu_seconds: Annotated[float, Field(gt=0)] = 300.0
     turns_at_once: Annotated[int, Field(ge=1)] = 20
     turns_per_person: Annotated[int, Field(ge=1)] = 10
+    turns_running_per_person: Annotated[int, Field(ge=1)] = 2
     message_chars: Annotated[int, Field(ge=100)] = 32_000
     upload_mib: Annotated[int, Field(ge=1)] = 32
     reply_file_mib: Annotated[int, Field(ge=1)] = 25

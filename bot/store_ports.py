@@ -35,9 +35,6 @@ class Inbox(Protocol):
     async def abandon(self, platform: str) -> None:
         """End the unfinished turns of a platform whose people are gone with the process that they wrote to."""
 
-    async def unfinished(self) -> list[Turn]:
-        """Turns that are queued or running, in arrival order."""
-
     async def queued_by(self, author_id: str, platform: str) -> int:
         """How many of a person's turns wait; those that run do not count."""
 

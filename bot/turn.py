@@ -83,6 +83,7 @@ class TurnRunner:
         redactor: Redactor,
         waiting: Waiting,
         options: EffectiveOf,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._turns = turns
         self._outbox = outbox
@@ -94,16 +95,24 @@ class TurnRunner:
         self._redactor = redactor
         self._waiting = waiting
         self._options = options
+        self._ended = ended
 
     async def run(self, turn_id: str, steps: Steps) -> TurnStatus:
         """Answer the turn's message; how it ended. Cancelling leaves it to be taken up again."""
+        try:
+            return await self._known(turn_id, steps)
+        finally:
+            self._ended()
+
+    async def _known(self, turn_id: str, steps: Steps) -> TurnStatus:
         turn = await self._turns.turn(turn_id)
         if turn.status in ENDED:
             return turn.status
         platform = self._platforms.get(turn.key.platform)
         if platform is None:
             log.warning("turn.platform_absent", turn=turn_id, platform=turn.key.platform)
-            return turn.status
+            await self._turns.finish(turn_id, "failed", None)  # it would count as one of its author's for ever
+            return "failed"
         with (
             structlog.contextvars.bound_contextvars(sandbox=None, thread=turn.thread_id, turn=turn_id),
             self._stops.running(turn.key, turn.message.sent_at, turn.id) as stop,

@@ -176,10 +176,9 @@ class DiscordListeners:
         """Claim and queue a message, or answer a command. Raises Refused."""
         self._calls.allowed_again(channel)
         receipt = await self._core.intake.claim(message, self._platform)
+        await self._core.intake.begin(receipt)
         if receipt.answer:
             await self._tell(channel, receipt.answer, message)
-        elif receipt.turn is not None:
-            await self._core.intake.begin(receipt)
 
     async def _tell(self, channel: int, words: str, message: IncomingMessage) -> None:
         try:

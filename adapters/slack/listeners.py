@@ -105,7 +105,7 @@ class SlackListeners:
             blocks = outbound.with_form_button(receipt.answer, message.key.thread) if is_config else None
             answer = self._tell(message.key, message.author.id, receipt.answer, blocks, thread=message.in_thread)
             self._later(answer)
-        elif receipt.turn is not None:
+        if receipt.turn is not None:
             self._later(self._core.intake.begin(receipt))
 
     async def _edited(self, channel: str, ts: str, text: str) -> None:

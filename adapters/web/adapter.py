@@ -78,7 +78,7 @@ class WebPlatform:
     async def take(self, message: IncomingMessage) -> None:
         """A posted message. Raises Refused."""
         receipt = await self.intake.take(message, self)
-        if receipt.kind == "command":
+        if receipt.answer:
             self._note(message.key, receipt.answer)
         elif receipt.kind == "context":
             html = self._html.message(message, None)

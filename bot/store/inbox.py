@@ -104,7 +104,8 @@ class SqlInbox:
             .returning(threads.c.arrivals)
         )
         turn_id = f"{thread}-{counted.scalar_one():0{ARRIVAL_DIGITS}}"
-        row = {"id": turn_id, "thread_id": thread, "message": number, "status": "queued", "created_at": now}
+        row = {"id": turn_id, "thread_id": thread, "message": number, "status": "queued", "released": False,
+               "created_at": now}  # fmt: skip
         await connection.execute(insert(turns).values(**row))
         return Turn(id=turn_id, thread_id=thread, key=message.key, message=message, status="queued", created_at=now)
 
@@ -113,12 +114,6 @@ class SqlInbox:
         query = select(messages.c.id).where(*where, messages.c.message_id == message.message_id)
         async with self._database.begin() as connection:
             return (await connection.execute(query)).first() is not None
-
-    async def unfinished(self) -> list[Turn]:
-        """See bot.store_ports.Inbox."""
-        query = TURN_QUERY.where(turns.c.status.in_(("queued", "running"))).order_by(turns.c.created_at, turns.c.id)
-        async with self._database.begin() as connection:
-            return [turn_from_row(row._mapping) for row in await connection.execute(query)]
 
     async def queued_by(self, author_id: str, platform: str) -> int:
         """See bot.store_ports.Inbox."""

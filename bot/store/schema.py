@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    true,
 )
 
 metadata = MetaData()
@@ -59,11 +60,12 @@ turns = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
     Column("joined", String(64)),  # the turn that took this one's message up while it ran
-    # bot.model.Cost
+    # bot.views.Cost
     Column("tokens", Integer, nullable=False, server_default="0"),
     Column("run_ms", BigInteger, nullable=False, server_default="0"),
     Column("cpu_ms", Integer, nullable=False, server_default="0"),
     Column("peak_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("released", Boolean, nullable=False, server_default=true()),  # it was queued, or may be
 )
 
 replies = Table(

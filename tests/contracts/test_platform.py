@@ -61,7 +61,7 @@ async def platform(
             yield chat.parts.platforms["discord"]
     else:
         database = await new_database(tmp_path / "web.sqlite")
-        limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1)
+        limits = IntakeLimits(message_chars=100, upload_bytes=100, turns_per_person=1, running_per_person=1)
         service = SandboxService(process_engine)
         front = make_front(database, MemoryTurnQueue(), service, Stops(), some_options(), limits, lambda: NOW)
         artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW, Redactor([]))

@@ -12,7 +12,7 @@ import pytest
 from bot.artifacts import BlobArtifacts
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
 from bot.secrets import Redactor
-from bot.store import Database, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
+from bot.store import Database, SqlClaims, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -20,6 +20,11 @@ NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 @pytest.fixture
 def inbox(database: Database) -> SqlInbox:
     return SqlInbox(database, lambda: NOW)
+
+
+@pytest.fixture
+def claims(database: Database) -> SqlClaims:
+    return SqlClaims(database)
 
 
 @pytest.fixture
@@ -55,12 +60,27 @@ async def test_two_deliveries_at_once_make_one_turn(inbox: SqlInbox) -> None:
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_turn_ids_sort_in_the_order_of_arrival(inbox: SqlInbox) -> None:
+async def test_turn_ids_sort_in_the_order_of_arrival(inbox: SqlInbox, claims: SqlClaims) -> None:
     ids = [turn.id for n in range(12) if (turn := await inbox.claim(message(n), answer=True))]
 
     assert len(ids) == 12
     assert ids == sorted(ids)
-    assert [turn.id for turn in await inbox.unfinished()] == ids
+    assert [claim.turn_id for claim in await claims.claims()] == ids
+
+
+async def test_a_claimed_turn_is_held_until_it_is_released_and_that_is_kept(
+    inbox: SqlInbox, turns: SqlTurns, claims: SqlClaims
+) -> None:
+    ids = [turn.id for n in range(3) if (turn := await inbox.claim(message(n), answer=True))]
+
+    before = await claims.claims()
+    await claims.mark_released(ids[:2])
+    await turns.start(ids[0])
+    after = await claims.claims()
+
+    assert [claim.is_released for claim in before] == [False, False, False]
+    assert [claim.is_released for claim in after] == [True, True, False]
+    assert {(claim.person, claim.thread_id) for claim in after} == {("test/p", ids[0].partition("-")[0])}
 
 
 async def test_messages_of_one_thread_at_once_all_become_turns(inbox: SqlInbox) -> None:
@@ -77,7 +97,9 @@ async def test_a_message_for_others_is_kept_without_a_turn(inbox: SqlInbox, data
     assert not await inbox.is_engaged(message(1).key)
 
 
-async def test_a_finished_turn_is_no_longer_waiting_and_keeps_its_memory(inbox: SqlInbox, turns: SqlTurns) -> None:
+async def test_a_finished_turn_is_no_longer_waiting_and_keeps_its_memory(
+    inbox: SqlInbox, claims: SqlClaims, turns: SqlTurns
+) -> None:
     turn = await inbox.claim(message(1), answer=True)
     assert turn is not None
     assert await inbox.queued_by("p", "test") == 1
@@ -86,7 +108,7 @@ async def test_a_finished_turn_is_no_longer_waiting_and_keeps_its_memory(inbox: 
     assert await inbox.queued_by("p", "test") == 0  # it runs
     await turns.finish(turn.id, "done", {"remember": ["é", 1]})
 
-    assert await inbox.unfinished() == []
+    assert await claims.claims() == []
     assert await inbox.queued_by("p", "test") == 0
     assert await turns.agent_state(turn.thread_id) == {"remember": ["é", 1]}
     assert (await turns.turn(turn.id)).status == "done"
@@ -134,14 +156,14 @@ async def test_only_an_ended_turn_can_be_retried(inbox: SqlInbox) -> None:
             await attempt(turn.id)
 
 
-async def test_the_turns_of_a_platform_that_is_gone_are_ended(inbox: SqlInbox) -> None:
+async def test_the_turns_of_a_platform_that_is_gone_are_ended(inbox: SqlInbox, claims: SqlClaims) -> None:
     await inbox.claim(message(1), answer=True)
 
     await inbox.abandon("other")
-    assert len(await inbox.unfinished()) == 1
+    assert len(await claims.claims()) == 1
     await inbox.abandon("test")
 
-    assert await inbox.unfinished() == []
+    assert await claims.claims() == []
 
 
 async def test_the_outbox_keeps_the_newest_form_and_the_posted_id(inbox: SqlInbox, database: Database) -> None:
@@ -231,7 +253,7 @@ async def test_a_turn_is_found_by_its_id_and_by_its_message(database: Database, 
     ("place", "left"), [(("w", "c", "t"), 1), (("w", "c", ""), 0), (("w", "", ""), 0), (("v", "", ""), 2)]
 )
 async def test_what_waits_in_a_place_is_withdrawn(
-    database: Database, inbox: SqlInbox, place: tuple[str, str, str], left: int
+    database: Database, inbox: SqlInbox, claims: SqlClaims, place: tuple[str, str, str], left: int
 ) -> None:
     for thread in ("t", "u"):
         await inbox.claim(message(1, thread), answer=True)
@@ -241,4 +263,4 @@ async def test_what_waits_in_a_place_is_withdrawn(
         ThreadKey(platform="test", workspace=workspace, channel=channel, thread=thread)
     )
 
-    assert len(await inbox.unfinished()) == left
+    assert len(await claims.claims()) == left

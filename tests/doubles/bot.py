@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -133,6 +134,7 @@ async def running_parts(
     turn_seconds: float = 60,
     cpu_seconds: float = 60,
     turns_per_person: int = 3,
+    running_per_person: int = 50,
 ) -> AsyncIterator[Parts]:
     """Everything behind the platforms; without an agent it runs code as it is."""
     path = folder / "bot.sqlite"
@@ -143,7 +145,12 @@ async def running_parts(
     turns = SqlTurns(database, now)
     cells = CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3)
     queue = MemoryTurnQueue()
-    intake_limits = IntakeLimits(message_chars=1000, upload_bytes=1 << 20, turns_per_person=turns_per_person)
+    intake_limits = IntakeLimits(
+        message_chars=1000,
+        upload_bytes=1 << 20,
+        turns_per_person=turns_per_person,
+        running_per_person=running_per_person,
+    )
     front = make_front(database, queue, sandboxes, stops, some_options(), intake_limits, now)
     runner = TurnRunner(
         turns=turns,
@@ -157,11 +164,13 @@ async def running_parts(
         redactor=Redactor([SECRET]),
         waiting=front.waiting,
         options=front.effective,
+        ended=front.releases.turn_ended,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.aclose)
         stack.push_async_callback(queue.aclose)
         await queue.start(runner)
+        stack.callback(asyncio.ensure_future(front.releases.run()).cancel)
         yield Parts(front, sandboxes, artifacts, turns, runner, SqlHistory(database), platforms)
 
 
@@ -180,10 +189,16 @@ async def running_bot(
     agent: Agent | None = None,
     turn_seconds: float = 60,
     cpu_seconds: float = 60,
+    running_per_person: int = 50,
 ) -> AsyncIterator[Bot]:
     """A bot in `folder` with a platform in memory; without an agent it runs code as it is."""
     async with running_parts(
-        folder, sandboxes, agent=agent, turn_seconds=turn_seconds, cpu_seconds=cpu_seconds
+        folder,
+        sandboxes,
+        agent=agent,
+        turn_seconds=turn_seconds,
+        cpu_seconds=cpu_seconds,
+        running_per_person=running_per_person,
     ) as parts:
         platform = parts.platforms["memory"] = MemoryPlatform()
         workspace = os.urandom(4).hex()

@@ -47,6 +47,7 @@ async def running(folder: Path, model: ModelServer, settings: dict[str, str]) ->
         OPENAI_BASE_URL=model.url,
         THREADBOX_MODEL="scripted",
         THREADBOX_TURNS_PER_PERSON="500",
+        THREADBOX_TURNS_RUNNING_PER_PERSON="500",
         **settings,
     )
     process = await asyncio.to_thread(context.__enter__)

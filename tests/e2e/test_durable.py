@@ -113,6 +113,31 @@ def test_twenty_messages_in_a_second_are_answered_in_order_over_a_kill(tmp_path:
     assert len(rows(tmp_path, "SELECT * FROM runs")) == 20
 
 
+def test_a_request_that_waits_for_others_of_its_author_waits_on_after_kill_9_and_then_runs(tmp_path: Path) -> None:
+    with model_server([Fault(kind="hang")] * 2) as model:
+        settings = {"OPENAI_BASE_URL": model.url, "THREADBOX_MODEL": "scripted"}
+        with threadbox(tmp_path, **settings) as first:
+            running = []
+            for _ in range(2):
+                running.append(first.begin("think"))
+                first.wait_for(running[-1], "Let me think")
+            third = first.begin("and this")
+            first.wait_for(third, 'class="status queued"')
+            first.kill()
+        model.script[:] = [Fault(kind="hang"), Fault(kind="hang"), "The third is answered."]
+        with threadbox(tmp_path, **settings) as second:
+            until = time.monotonic() + 30
+            while len(model.requests) < 4:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            assert rows(tmp_path, "SELECT status, released FROM turns ORDER BY created_at") == [
+                ("running", 1), ("running", 1), ("queued", 0),
+            ]  # fmt: skip
+            second.post(f"{running[0]}/messages", text="stop")
+            second.wait_for(third, "The third is answered.")
+        assert len(model.requests) == 5
+
+
 def test_a_stop_of_the_service_leaves_no_container_and_the_turn_for_the_next_start(tmp_path: Path) -> None:
     with model_server([Fault(kind="hang")]) as model:
         settings = {"OPENAI_BASE_URL": model.url, "THREADBOX_MODEL": "scripted"}
