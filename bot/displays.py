@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from bot.text import valid_text
 from sandbox import Display
 
+INDENTED_CHARS = 4_000  # of JSON: a line for each value, as deep as it lies, makes many times as much of it
 PICTURES = ("image/png", "image/jpeg")
 ENDINGS = {"image/png": "png", "image/jpeg": "jpeg", "image/svg+xml": "svg", "text/html": "html"}
 NAMES = {"image/png": "figure", "image/jpeg": "figure", "image/svg+xml": "drawing", "text/html": "page"}
@@ -24,11 +26,17 @@ def kept_as(display: Display) -> str | None:
 
 
 def as_text(display: Display) -> str:
-    """Its text, Markdown and JSON in their own form."""
+    """Its text, Markdown and JSON in their own form; whatever is in it, text that can be kept and sent."""
+    return valid_text(_own_form(display))
+
+
+def _own_form(display: Display) -> str:
     if "text/markdown" in display.bundle:
         return display.bundle["text/markdown"].decode("utf-8", "replace")
     if "application/json" in display.bundle:
         text = display.bundle["application/json"].decode("utf-8", "replace")
+        if len(text) > INDENTED_CHARS:
+            return text
         try:
             return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):

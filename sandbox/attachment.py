@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import structlog
 
-from sandbox.channel import Channel, Welcome
+from sandbox.channel import Channel
 from sandbox.contract import Engine
 from sandbox.errors import EngineUnavailable, SandboxError, SandboxGone, SandboxSilent
 from sandbox.limits import GREET_SECONDS, REATTACH_PAUSES, REATTACH_SECONDS, Limits
+from sandbox.welcome import Welcome
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class Attachment:
     @property
     def is_alive(self) -> bool:
         """Whether the stream stands."""
-        return not self.is_over and not self.channel.gone.is_set()
+        return not self.is_over and self.channel.stands
 
     async def greet(self, seconds: float, *, again: bool) -> Welcome:
         """Say hello. Raises SandboxSilent, SandboxGone."""
@@ -89,8 +90,13 @@ class Attachment:
         until = asyncio.get_running_loop().time() + REATTACH_SECONDS
         while True:
             try:
-                return await self._attach()
-            except (EngineUnavailable, SandboxSilent):
+                async with asyncio.timeout_at(until):
+                    return await self._attach()
+            except TimeoutError as error:
+                raise EngineUnavailable("The Docker Engine did not answer in time.") from error
+            except SandboxGone:
+                raise
+            except SandboxError:  # whatever else it is says nothing of the container
                 if asyncio.get_running_loop().time() + pause > until:
                     raise
             await asyncio.sleep(pause)
@@ -102,15 +108,17 @@ class Attachment:
             self.is_over = True
             raise SandboxGone
         wire = await self.engine.attach(self.container_id)
-        self.channel = Channel(wire, epoch=cut.epoch + 1, nonce=cut.nonce, seen=cut.seen)
+        self.channel = Channel(wire, epoch=cut.epoch + 1, nonce=cut.nonce, seen=cut.seen, run=cut.run)
         self.channel.memory_bytes = cut.memory_bytes
         try:
-            return await self.greet(GREET_SECONDS, again=True)
-        except SandboxGone as error:
+            welcome = await self.greet(GREET_SECONDS, again=True)
+            if self.is_over:  # removed or left meanwhile
+                raise SandboxGone
+            return welcome
+        except BaseException as error:
             self.channel.close()
-            raise SandboxSilent from error  # cut once more: only the engine says that a container has ended
-        except BaseException:
-            self.channel.close()
+            if isinstance(error, SandboxGone) and not self.is_over:
+                raise SandboxSilent from error  # cut once more: only the engine says that a container has ended
             raise
 
     def detach(self) -> None:
@@ -121,6 +129,11 @@ class Attachment:
     def _end(self) -> None:
         self.is_over = True
         self.channel.close()
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether the container answers another host now."""
+        return self.channel.is_superseded
 
     async def remove(self) -> None:
         """End the container, unless it is another host's by now; again is no error. Raises SandboxError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from sandbox.attachment import Attachment
@@ -12,7 +12,7 @@ from sandbox.channel import Stream, end_of
 from sandbox.contract import Cut, Json, Meter, Outcome, RunEvent
 from sandbox.errors import SandboxError, SandboxGone
 from sandbox.events import Displays, TextStreams, decode, is_start, lost, outcome
-from sandbox.inside.frames import Frame
+from sandbox.inside.frames import Frame, Kind
 from sandbox.limits import HOST_GRACE_SECONDS, REATTACH_SECONDS, Limits
 
 
@@ -46,6 +46,10 @@ class Request:
         }
 
 
+class _NeverBegun(Exception):
+    """A stop came before the code had reached the sandbox."""
+
+
 class Cell:
     """Goes on over a new stream where its own was cut: nothing is run, printed or told twice."""
 
@@ -56,6 +60,8 @@ class Cell:
         self._request = request
         self._stream: Stream | None = None
         self._is_stopped = False
+        self._deadline = 0.0
+        self._clock: asyncio.Timeout | None = None
         self.has_ended = False
 
     async def events(self) -> AsyncGenerator[RunEvent, None]:
@@ -63,19 +69,21 @@ class Cell:
 
         Raises SandboxGone when there is nothing to begin in, LookupError when the sandbox knows of no such run.
         """
-        attachment, limits = self._attachment, self._limits
+        attachment = self._attachment
         if not attachment.is_alive:
             await attachment.again()
         for event in await self._begin():
             yield event
         if self.has_ended:
             return
-        timeout = self._request.timeout_seconds if self._request is not None else limits.timeout_seconds
         try:
-            seconds = timeout + limits.interrupt_seconds + HOST_GRACE_SECONDS
-            async with asyncio.timeout(seconds) as clock, contextlib.aclosing(self._frames(clock)) as frames:
-                async for event in self._decoded(frames, clock, seconds):
+            async with contextlib.aclosing(self._decoded()) as events:
+                async for event in events:
+                    yielded = asyncio.get_running_loop().time()
                     yield event
+                    self._deadline += (
+                        asyncio.get_running_loop().time() - yielded
+                    )  # what the reader takes is not the code's
         except TimeoutError:
             self.has_ended = True
             await attachment.remove_if_possible()
@@ -83,12 +91,16 @@ class Cell:
         except SandboxGone as error:
             self.has_ended = True
             yield await self._gone(str(error))
+        except _NeverBegun:
+            self.has_ended = True
+            yield Outcome(status="interrupted", exit_code=130)
 
     async def _begin(self) -> list[RunEvent]:
         if self._request is not None:
             await self._open(self._request)
             return []
-        welcome, self._stream = self._attachment.welcome, self._attachment.channel.adopted
+        channel, welcome = self._attachment.channel, self._attachment.welcome
+        self._stream, channel.adopted = channel.adopted, None  # who asks once more gets the outcome alone
         if welcome is None or self._stream is None or not welcome.still_tells(self._request_id):
             return [Cut(count=0), outcome(await self._past())]
         is_cut = welcome.last_run is not None and welcome.last_run[2] < welcome.oldest
@@ -105,7 +117,8 @@ class Cell:
         return end
 
     async def _open(self, request: Request) -> None:
-        self._stream = self._attachment.channel.open(request.opening(self._limits))
+        channel = self._attachment.channel
+        self._stream = channel.run = channel.open(request.opening(self._limits))
         await self._stream.send(request.body)
         self._stream.finish()
 
@@ -115,33 +128,55 @@ class Cell:
         if self._stream is not None:
             self._stream.interrupt()
 
-    async def _decoded(
-        self, frames: AsyncIterator[Frame], clock: asyncio.Timeout, seconds: float
-    ) -> AsyncIterator[RunEvent]:
+    async def _decoded(self) -> AsyncGenerator[RunEvent, None]:
         text = TextStreams()
         display = Displays()
-        async for frame in frames:
-            if is_start(frame):
-                clock.reschedule(asyncio.get_running_loop().time() + self._limits.start_seconds + seconds)
-            for event in decode(frame, text, display):
-                self.has_ended = isinstance(event, Outcome)
-                yield event
+        async with contextlib.aclosing(self._frames()) as frames:
+            while (frame := await self._next(frames)) is not None:
+                if frame.kind is Kind.END:
+                    self.has_ended = True  # whatever it says
+                if is_start(frame):
+                    self._deadline = self._from_now() + self._limits.start_seconds
+                for event in decode(frame, text, display):
+                    yield event
 
-    async def _frames(self, clock: asyncio.Timeout) -> AsyncGenerator[Frame, None]:
-        """Of the run's streams, one after the other. Raises SandboxGone when no other can follow."""
+    def _from_now(self) -> float:
+        limits = self._limits
+        timeout = self._request.timeout_seconds if self._request is not None else limits.timeout_seconds
+        return asyncio.get_running_loop().time() + timeout + limits.interrupt_seconds + HOST_GRACE_SECONDS
+
+    async def _next(self, frames: AsyncGenerator[Frame, None]) -> Frame | None:
+        """The next frame, or None after the last. Raises TimeoutError by the host's own clock."""
+        self._deadline = self._deadline or self._from_now()
+        async with asyncio.timeout_at(self._deadline) as self._clock:
+            return await anext(frames, None)
+
+    async def _frames(self) -> AsyncGenerator[Frame, None]:
+        """Of the run, over all its attachments. Raises SandboxGone when no other can follow."""
         while self._stream is not None:
             try:
                 async for frame in self._stream.frames():
                     yield frame
                 return
             except SandboxGone:
-                await self._again(clock)
+                await self._again()
 
-    async def _again(self, clock: asyncio.Timeout) -> None:
+    async def _again(self) -> None:
         """After a cut: go on where the sandbox knows the request, and ask anew where it does not."""
         now = asyncio.get_running_loop().time
-        cut_at, when = now(), clock.when()
-        clock.reschedule(None)  # what the engine takes to come back is not the code's
+        cut_at, clock = now(), self._clock
+        if clock is not None:
+            clock.reschedule(None)  # what the engine takes to come back is not the code's
+        while not await self._goes_on():
+            pass
+        self._deadline += now() - cut_at
+        if clock is not None:
+            clock.reschedule(self._deadline)
+        if self._is_stopped and self._stream is not None:
+            self._stream.interrupt()
+
+    async def _goes_on(self) -> bool:
+        """Whether the run has a stream again; if not, that was cut at once."""
         try:
             welcome = await self._attachment.again()
         except SandboxGone as error:
@@ -149,16 +184,17 @@ class Cell:
         except SandboxError as error:
             await self._attachment.remove_if_possible()
             raise SandboxGone("The connection to the sandbox was cut, and could not be made again.") from error
-        if when is not None:
-            clock.reschedule(when + now() - cut_at)
         if welcome.still_tells(self._request_id):
             self._stream = self._attachment.channel.adopted
-        elif self._request is not None:
-            await self._open(self._request)
-        else:
+            return True
+        if self._request is None:
             raise SandboxGone
-        if self._is_stopped and self._stream is not None:
-            self._stream.interrupt()
+        if self._is_stopped:
+            raise _NeverBegun
+        with contextlib.suppress(SandboxGone):
+            await self._open(self._request)
+            return True
+        return False
 
     async def _gone(self, message: str) -> Outcome:
         """Of a run whose container ended under it."""
@@ -179,8 +215,11 @@ class Cell:
         self.interrupt()
         seconds = 2 * self._limits.interrupt_seconds + HOST_GRACE_SECONDS
         try:
-            async with asyncio.timeout(seconds) as clock, asyncio.timeout(seconds + REATTACH_SECONDS):
-                async for _ in self._frames(clock):
+            async with asyncio.timeout(seconds + REATTACH_SECONDS), asyncio.timeout(seconds) as self._clock:
+                self._deadline = asyncio.get_running_loop().time() + seconds
+                async for _ in self._frames():
                     pass
+        except _NeverBegun:
+            return
         except (TimeoutError, SandboxGone):
             await self._attachment.remove_if_possible()

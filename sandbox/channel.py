@@ -11,50 +11,22 @@ import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from sandbox.contract import Json, Wire
 from sandbox.errors import SandboxError, SandboxGone
 from sandbox.inside.frames import COST, PADDING, Decoder, Frame, Kind, chunks, encode
+from sandbox.welcome import FIRST_TUNNEL, Welcome
 
 ACK_EVERY = 2 * 1024 * 1024  # bytes received between two acknowledgements; until then a new host gets them again
 STREAM_BYTES = 64 * 1024 * 1024  # received on one stream and not yet read
 FRAMES_AT_ONCE = 16  # taken from a stream before everybody else has a turn
 _NUMBERED = {Kind.DATA, Kind.END, Kind.STDOUT, Kind.STDERR, Kind.DISPLAY, Kind.NOTE, Kind.CONNECT, Kind.CREDIT}
-FIRST_TUNNEL = 1 << 31  # streams from here on are opened by the sandbox
-MOST_STREAMS = FIRST_TUNNEL >> 1  # a sandbox that says it had more lies: those of a later host would not fit
-MOST_FRAMES = 1 << 62  # the same of its frames
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Welcome:
-    """What the supervisor said of itself: `boot` differs between any two boots of any sandbox."""
-
-    boot: str
-    last_stream: int
-    running: str | None
-    python: str
-    oldest: int = 1
-    last_run: tuple[str, int, int, int] | None = None
-    """Id, stream, first and last frame of the last run; last is 0 while it goes on."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for numbers that no frame could carry."""
-        _, stream, first, last = self.last_run or ("", 0, 0, 0)
-        if not (0 <= self.last_stream < MOST_STREAMS and 0 <= stream < MOST_STREAMS):
-            raise ValueError("no such stream")
-        if not all(0 <= number < MOST_FRAMES for number in (self.oldest, first, last)):
-            raise ValueError("no such frame")
-
-    def still_tells(self, request_id: str) -> bool:
-        """Whether the outcome of that request is yet to come on its stream."""
-        return self.last_run is not None and self.last_run[0] == request_id and not 0 < self.last_run[3] < self.oldest
 
 
 class Channel:
     """One attachment to one sandbox. `hello` comes first; a lease makes sure that there is only one at a time."""
 
-    def __init__(self, wire: Wire, *, epoch: int, nonce: str, seen: int = 0) -> None:
+    def __init__(self, wire: Wire, *, epoch: int, nonce: str, seen: int = 0, run: Stream | None = None) -> None:
         self.epoch = epoch
         self._wire = wire
         self.nonce = nonce
@@ -64,8 +36,10 @@ class Channel:
         self._decoder = Decoder()
         self._streams: dict[int, Stream] = {}
         self._next_stream = 1
+        self.run = run
+        """The stream of the run under way: one over all attachments of a host, so that nothing is lost between them."""
         self.adopted: Stream | None = None
-        """The stream of the last run that an earlier attachment asked for, unless its end was seen."""
+        """The same where an earlier attachment asked for it, unless its end was seen."""
         self.memory_bytes = 0
         """What the sandbox uses, as it was last told; 0 before that."""
         self.is_superseded = False
@@ -94,7 +68,7 @@ class Channel:
 
     def open(self, request: Json) -> Stream:
         """A stream for one request. Raises SandboxGone."""
-        if self.gone.is_set():
+        if not self.stands:
             raise SandboxGone
         self._acknowledge()  # only now: until the next request a new host can still have the last one's answer
         number = self._next_stream
@@ -102,6 +76,11 @@ class Channel:
         stream = self._streams[number] = Stream(self, number)
         self._send(Kind.OPEN, number, json.dumps(request).encode())
         return stream
+
+    @property
+    def stands(self) -> bool:
+        """Whether the supervisor has answered, and the stream was not cut since."""
+        return self._welcome.done() and not self.gone.is_set()
 
     async def ping(self) -> None:
         """Return once the supervisor has answered. Raises SandboxGone."""
@@ -163,27 +142,19 @@ class Channel:
                 self._deliver(frame)
 
     def _welcomed(self, frame: Frame) -> None:
-        try:
-            value = json.loads(frame.payload)
-            welcome = Welcome(
-                boot=str(value["boot"]),
-                last_stream=int(value["last_stream"]),
-                running=None if value["running"] is None else str(value["running"]),
-                python=str(value["python"]),
-                oldest=int(value["oldest"]),
-                last_run=_run(value["last_run"]),
-            )
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return
-        if self._welcome.done():
+        welcome = Welcome.read(frame.payload)
+        if welcome is None or self._welcome.done():
             return
         self._welcome.set_result(welcome)
         # at once and not in hello: what an earlier host has missed may come in the same bytes
         self._seen = max(self._seen, welcome.oldest - 1)
         self._next_stream = welcome.last_stream + 1
         if welcome.last_run is not None and not 0 < welcome.last_run[3] <= self._seen:
-            stream = welcome.last_run[1]
-            self.adopted = self._streams[stream] = Stream(self, stream)
+            number = welcome.last_run[1]
+            if self.run is None or self.run.number != number:
+                self.run = Stream(self, number)
+            self.run.move_to(self)
+            self.adopted = self._streams[number] = self.run
 
     def _noted(self, frame: Frame) -> None:
         with contextlib.suppress(SandboxError, ValueError, TypeError, OverflowError):
@@ -224,26 +195,30 @@ class Stream:
     """One request and what comes back for it."""
 
     def __init__(self, channel: Channel, number: int) -> None:
+        self.number = number
         self._channel = channel
-        self._number = number
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._waiting_bytes = 0
 
+    def move_to(self, channel: Channel) -> None:
+        """Go on over another attachment."""
+        self._channel = channel
+
     async def send(self, body: bytes) -> None:
         """Send a body; the engine's back-pressure is kept."""
-        await self._channel._send_body(self._number, body)
+        await self._channel._send_body(self.number, body)
 
     def finish(self) -> None:
         """Say that the body is complete."""
-        self._channel._send(Kind.END, self._number)
+        self._channel._send(Kind.END, self.number)
 
     def interrupt(self) -> None:
         """Ask the supervisor to stop this request's work."""
-        self._channel._send(Kind.INTERRUPT, self._number)
+        self._channel._send(Kind.INTERRUPT, self.number)
 
     def credit(self, count: int) -> None:
         """Allow so many more bytes of a download."""
-        self._channel._send(Kind.CREDIT, self._number, count.to_bytes(4, "big"))
+        self._channel._send(Kind.CREDIT, self.number, count.to_bytes(4, "big"))
 
     def put(self, frame: Frame | None) -> bool:
         """Take a frame from the channel; false when nobody reads and the bound is reached."""
@@ -253,24 +228,19 @@ class Stream:
         return self._waiting_bytes <= STREAM_BYTES
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """Frames up to and including END. Raises SandboxGone when the sandbox ends first."""
+        """Frames up to and including END. Raises SandboxGone when the channel ends first; then they may go on again."""
         for number in itertools.count(1):
             if number % FRAMES_AT_ONCE == 0:
                 await asyncio.sleep(0)  # a queue that is never empty would keep the loop from everybody else
-            frame = await self._frames.get()
-            if frame is None:
+            if self._frames.empty() and self._channel.gone.is_set():
                 raise SandboxGone
+            frame = await self._frames.get()
+            if frame is None:  # a channel has ended: this stream's, or one before it
+                continue
             self._waiting_bytes -= len(frame.payload) + COST
             yield frame
             if frame.kind is Kind.END:
                 return
-
-
-def _run(value: object) -> tuple[str, int, int, int] | None:
-    if not isinstance(value, list):
-        return None
-    request_id, stream, first, last = value
-    return str(request_id), int(stream), int(first), int(last)
 
 
 def end_of(frame: Frame) -> Json:

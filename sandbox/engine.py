@@ -91,7 +91,12 @@ class DockerEngine:
     async def attach(self, container_id: str) -> DockerWire:
         """See contract.Engine."""
         # of one that has ended the engine would take the call, and say nothing
-        state = await self._call(lambda client: client.api.inspect_container(container_id)["State"])
+        try:
+            state = await self._call(lambda client: client.api.inspect_container(container_id)["State"])
+        except SandboxGone:
+            raise
+        except SandboxError as error:  # which says nothing of the container
+            raise EngineUnavailable(str(error)) from error
         if not state["Running"]:
             raise SandboxGone
         return await self._attach(container_id)

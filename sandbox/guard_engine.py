@@ -49,8 +49,10 @@ class GuardedEngine:
         if name in self._known:
             return name
         status, found = await self._ask(f"/containers/{name}/json")
-        if status != 200:
+        if status == 404:
             return None
+        if status != 200:  # which is no word on whether it is there
+            raise EngineUnavailable(f"The Docker Engine answers {status} when asked for a container.")
         labels = found["Config"]["Labels"] or {}
         # an image can bring labels too, so one word is not proof enough
         if labels.get(LABEL) != "1" or found["Name"] != f"/threadbox-{labels.get(LABEL_ID)}":

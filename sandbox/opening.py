@@ -107,7 +107,7 @@ class Openings:
             try:
                 await entry.sandbox.revive()
             except SandboxGone:
-                await self._lose(entry, GONE)
+                await self._lost(entry, entry.sandbox)
                 return False
             return True
         return bool(entry.record.container_id) and await self._attach(entry)
@@ -170,6 +170,13 @@ class Openings:
         entry.record = replace(record, notice="")
         log.info("sandbox.restored", key=record.key, files=summary.files, variables=len(summary.variables))
         return Arrival(kind="restored", summary=summary, saved_at=record.saved_at, notice=notice)
+
+    async def _lost(self, entry: Entry, sandbox: Sandbox) -> None:
+        if sandbox.is_anothers:  # whose record of it is the newer
+            self._live.pop(sandbox.container_id, None)
+            entry.sandbox, entry.is_read = None, False
+            raise SandboxError("Another process uses this sandbox now.")
+        await self._lose(entry, GONE)
 
     async def _lose(self, entry: Entry, notice: str) -> None:
         """An entry's container is of no use any more; what was saved of it stays."""

@@ -75,12 +75,13 @@ class Reaper:
     async def reap(self) -> None:
         """Look at every entry once; one that fails is tried again next time and stops none of the others."""
         for key, entry in list(self._entries.items()):
-            if entry.lock.locked() or self._idle(entry) < self._times(entry.record).pause_seconds:
+            if entry.lock.locked():
                 continue
             with bound_contextvars(sandbox=entry.sandbox_id):
                 try:
-                    async with entry.lock:
-                        await self._reap_idle(key, entry)
+                    if self._idle(entry) >= self._times(entry.record).pause_seconds:
+                        async with entry.lock:
+                            await self._reap_idle(key, entry)
                 except Exception:
                     log.exception("sandbox.reap_failed", key=key)
         if self._clock() >= self._forget_at:

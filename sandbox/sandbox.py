@@ -93,6 +93,11 @@ class Sandbox:
         return self._attachment.is_alive
 
     @property
+    def is_anothers(self) -> bool:
+        """Whether another host has taken the container over."""
+        return self._attachment.is_anothers
+
+    @property
     def is_running(self) -> bool:
         """Whether a run is under way."""
         return self._cell is not None

@@ -93,7 +93,10 @@ class SandboxService:
 
     async def _make_room(self, new: bool) -> bool:
         """For who waits: what nobody's state is in goes first, unless it is what a new one would take."""
-        return (not new and await self.pool.give_up_one()) or await self.reaper.evict()
+        if new and self.live >= self._settings.admission.sandboxes:
+            return await self.reaper.evict()
+        spare = self.pool.ready - (1 if new else 0)
+        return (spare > 0 and await self.pool.give_up_one()) or await self.reaper.evict()
 
     def _room_ahead(self) -> int:
         places = self._settings.admission.sandboxes - self.live - self.pool.ready

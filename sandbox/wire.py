@@ -41,11 +41,12 @@ class DockerWire(asyncio.Protocol):
         """Upgrade a connection to the engine. Raises EngineUnavailable, SandboxGone."""
         loop = asyncio.get_running_loop()
         try:
-            if isinstance(place.socket, str):
-                transport, wire = await loop.create_unix_connection(cls, place.socket)
-            else:
-                transport, wire = await loop.create_connection(cls, *place.socket, ssl=place.tls)
-        except OSError as error:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                if isinstance(place.socket, str):
+                    transport, wire = await loop.create_unix_connection(cls, place.socket)
+                else:
+                    transport, wire = await loop.create_connection(cls, *place.socket, ssl=place.tls)
+        except OSError as error:  # a time-out too
             raise EngineUnavailable(f"The Docker Engine does not answer ({error}).") from error
         head = (
             f"POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
@@ -121,7 +122,9 @@ class DockerWire(asyncio.Protocol):
             del self._buffer[: end + 4]
             self._upgraded.set_result(None)
             return True
-        self._upgraded.set_exception(SandboxGone(f"The Docker Engine refused to attach: {status}"))
+        refusal = f"The Docker Engine refused to attach: {status}"
+        gone = " 404 " in f"{status} "  # anything else says nothing of the container
+        self._upgraded.set_exception(SandboxGone(refusal) if gone else EngineUnavailable(refusal))
         return False
 
     def _demultiplexed(self, stream: int, data: bytes) -> None:

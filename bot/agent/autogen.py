@@ -96,6 +96,7 @@ class CellTools:
         self._cells = cells
         self._stop = stop
         self._running: set[asyncio.Task[Any]] = set()
+        self._is_over = False
         self.failure: BotError | None = None
 
     def tools(self) -> list[FunctionTool]:
@@ -123,13 +124,14 @@ class CellTools:
 
     async def end(self) -> None:
         """Cancel what runs: AutoGen's tasks of a turn that is cancelled go on by themselves."""
+        self._is_over = True  # a task that has not begun yet does not
         running = [task for task in self._running if not task.done()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _run(self, language: str, code: str) -> str:
-        if self._stop.is_set:
+        if self._stop.is_set or self._is_over:
             return str(Stopped())
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one

@@ -37,6 +37,7 @@ class State:
         self._kernel_stage = ""  # -> starting -> asked -> interrupted -> answered
         self._kind = Kind.SAVE  # what it is asked
         self._deadline = 0.0
+        self._owes = False  # the interpreter has yet to answer what it was asked, perhaps by a host before
         self._summary: dict[str, Any] = {}
         cells.aside = self._kernel_frame
         cells.kernel_gone = self._kernel_gone
@@ -123,17 +124,20 @@ class State:
 
     def _ask_when_ready(self) -> None:
         """What an interpreter takes to start, or one after it, is not on the clock of the variables."""
-        if self._kernel_stage == "starting" and self._cells.keeper.ready:
+        if self._kernel_stage == "starting" and self._cells.keeper.ready and not self._owes:
             limits = {name: self._request.get(name) for name in ("each", "all", "seconds", "cwd")}
             self._cells.keeper.ask(self._kind, self._stream, json.dumps(limits).encode())
-            self._kernel_stage = "asked"
+            self._kernel_stage, self._owes = "asked", True
             self._deadline = time.monotonic() + float(self._request.get("seconds") or 5.0)
 
     def _kernel_frame(self, frame: Frame) -> None:
+        if frame.kind is Kind.END:
+            self._owes = False
         if frame.kind is Kind.END and frame.stream == self._stream and self._kernel_stage in ("asked", "interrupted"):
             self._answered(parse_json(frame.payload))
 
     def _kernel_gone(self) -> None:
+        self._owes = False
         if self._kernel_stage in ("asked", "interrupted"):
             why = "a variable hung" if self._kernel_stage == "interrupted" else "a variable ended the interpreter"
             self._answered({"kept": [], "lost": [["some", why]]})
