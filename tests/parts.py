@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (PLATFORMS, "integration/test_slack*.py", ()),
     ),
     "core": (
-        (LIBRARY, "integration/*.py", ("test_faults", "cuts")),
+        (LIBRARY, "integration/*.py", ("test_faults", "cuts", "cut_again")),
         (LIBRARY, "integration/*.py", ("service", "handover", "races")),
         (LIBRARY, "contracts/*.py", ("sandbox", "stream", "network", "output", "start")),
         (LIBRARY, "integration/*.py", ("life", "forgetting")),

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.agent.autogen import AutoGenAgent
+from bot.agent.autogen import AutoGenAgent, CellTools
 from bot.agent.direct import DirectAgent
 from bot.memory_queue import MemorySteps
 from bot.model import CellResult, Request
@@ -53,3 +53,13 @@ async def test_its_code_is_cancelled_with_it(kind: str, model: ModelServer) -> N
     assert cells.ended
     if isinstance(agent, AutoGenAgent):
         await agent.aclose()
+
+
+async def test_a_call_that_had_not_begun_when_the_turn_ended_runs_nothing() -> None:
+    cells = EndlessCells()
+    tools = CellTools(cells, Stop())
+    await tools.end()
+
+    await tools.python("1")
+
+    assert not cells.begun.is_set()

@@ -54,6 +54,21 @@ async def test_markdown_and_json_are_text_in_their_own_form(bot: Bot, model: Mod
     assert files == []
 
 
+async def test_json_that_would_grow_many_times_over_is_not_laid_out(bot: Bot, model: ModelServer) -> None:
+    nested = "'['*400 + '1,'*5_000 + '1' + ']'*400"
+
+    text, files, _ = await shown(bot, model, f"d.display({{'application/json': {nested}}}, raw=True)")
+
+    assert "[" * 400 + "1,1," in text
+    assert [(name, len(data)) for name, data in files] == [("output.txt", 10_802)]
+
+
+async def test_json_of_half_a_character_is_shown_as_text_that_can_be_sent(bot: Bot, model: ModelServer) -> None:
+    text, _, _ = await shown(bot, model, "d.display({'application/json': '\"' + chr(92) + 'ud800\"'}, raw=True)")
+
+    assert '"?"' in text
+
+
 async def test_a_picture_that_is_also_a_page_is_a_picture(bot: Bot, model: ModelServer) -> None:
     bundle = f"{{'image/png': {PNG!r}, 'text/html': '<img>', 'text/plain': '<Figure>'}}"
 
