@@ -34,9 +34,9 @@ test: dev
 	@.ci/machine docker chromium postgres emulate gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
-	@# two processes: those that start whole bots wait for other things than those that start containers
-	@$(PYTEST) tests/e2e & other=$$!; \
-	$(PYTEST) --ignore=tests/e2e; status=$$?; wait $$other && exit $$status
+	@# two processes that take about as long: those that start whole bots wait for other things than most of the others
+	@$(PYTEST) tests/e2e tests/hostile & other=$$!; \
+	$(PYTEST) --ignore=tests/e2e --ignore=tests/hostile; status=$$?; wait $$other && exit $$status
 
 unit: dev
 	@$(BIN)/python -W error -m tests.parts core

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bot.observability import configure_logs
 from sandbox.image_build import ImageSource
 from tests.benchmarks.life import measure_life
 from tests.benchmarks.mention import measure_mentions
@@ -54,6 +55,7 @@ async def measure(image: str) -> dict[str, Any]:
 
 def main() -> None:
     """Exit code 1 if a bar was missed."""
+    configure_logs("warning")
     show(asyncio.run(measure(ImageSource(environment=os.environ).tag)), Path(__file__).parent)
 
 
