@@ -76,14 +76,13 @@ class Cell:
             yield event
         if self.has_ended:
             return
+        now = asyncio.get_running_loop().time
         try:
             async with contextlib.aclosing(self._decoded()) as events:
                 async for event in events:
-                    yielded = asyncio.get_running_loop().time()
+                    told_at = now()
                     yield event
-                    self._deadline += (
-                        asyncio.get_running_loop().time() - yielded
-                    )  # what the reader takes is not the code's
+                    self._deadline += now() - told_at  # what the reader takes is not the code's
         except TimeoutError:
             self.has_ended = True
             await attachment.remove_if_possible()

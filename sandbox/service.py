@@ -194,7 +194,7 @@ class SandboxService:
                         yield Lease(self, entry, limits or self._limits, network or self._network)
                     finally:
                         entry.idle_since = self._clock()
-                        if entry.record.container_id:
+                        if entry.is_read and entry.record.container_id:  # else another process has written a newer one
                             await asyncio.shield(self._records.put(entry.record))
                     return
             finally:

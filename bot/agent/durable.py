@@ -249,11 +249,7 @@ def model_error_words(error: BaseException) -> str:
 
 
 _HALF = "The model server ended its reply in the middle."
-_BROKEN_OFF = {
-    "RemoteProtocolError",
-    "ReadError",
-    "WriteError",
-}  # by name: which httpx the client has is its own affair
+_BROKEN_OFF = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name: which httpx it has is the client's affair
 _UNREADABLE = "The model server sent something that cannot be read."
 _NO_KEY = "The model server did not accept the key. An operator must check OPENAI_API_KEY."
 _STATUS_WORDS = {

@@ -32,10 +32,11 @@ class Gauge:
     def tick(self, is_running: bool) -> None:
         """Look, and tell what has changed much."""
         now = time.monotonic()
-        self._next = min(self._next, now + (RUNNING_SECONDS if is_running else IDLE_SECONDS))
+        later = now + (RUNNING_SECONDS if is_running else IDLE_SECONDS)
+        self._next = min(self._next, later)
         if now < self._next:
             return
-        self._next = now + (RUNNING_SECONDS if is_running else IDLE_SECONDS)
+        self._next = later
         memory = cgroup.memory_bytes()
         if abs(memory - self._told) >= STEP_BYTES:
             self._told = memory

@@ -13,6 +13,8 @@ from sandbox.blobs import Blobs
 from sandbox.channel import Channel
 from sandbox.errors import SandboxError
 from sandbox.inside.frames import Frame
+from sandbox.records import MemoryRecords
+from sandbox.service import SandboxService, ServiceSettings
 from sandbox.snapshot import Snapshots
 from tests.contracts.runs import outcome, run, text
 from tests.doubles.faulty_engine import CutSent, FaultyEngine, Refusal, Slow
@@ -196,3 +198,27 @@ async def test_a_run_beside_one_of_an_earlier_host_is_refused_and_ends_nothing(
     assert outcome(again).status == "ok"
     assert not [event for event in again if isinstance(event, Display)]
     await second.remove()
+
+
+async def test_a_process_whose_sandbox_another_took_over_says_so_and_takes_nothing_from_it(
+    process_engine: ProcessEngine,
+) -> None:
+    """Two processes at once, where an old one has not ended yet."""
+    records = MemoryRecords()
+    settings = ServiceSettings(on_exit="leave")
+    async with SandboxService(process_engine, records=records, settings=settings) as old:
+        async with old.lease("a") as lease:
+            assert [event async for event in lease.run("x = 41")]
+        async with SandboxService(process_engine, records=records, settings=settings) as new:
+            async with new.lease("a") as lease:
+                assert (await lease.arrive()).kind == "live"
+            async with old.lease("a") as lease:
+                with pytest.raises(SandboxError, match="Another process uses this sandbox"):
+                    await lease.arrive()
+            kept = await records.get("a")
+            async with new.lease("a") as lease:
+                events = [event async for event in lease.run("print(x)")]
+
+    assert kept is not None and kept.epoch == 2
+    assert text(events) == "41\n"
+    assert len(await process_engine.containers()) == 1
