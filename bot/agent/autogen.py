@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from autogen_agentchat.agents import AssistantAgent
-from autogen_core.models import ChatCompletionClient, ModelFamily, ModelInfo
+from autogen_core.models import ChatCompletionClient
 from autogen_core.tools import FunctionTool
-from autogen_ext.models.openai import OpenAIChatCompletionClient
 
+from bot.agent.client import model_client
 from bot.agent.context import BoundedContext
 from bot.agent.durable import DurableModelClient
 from bot.agent.prompts import request_text, system_message, tool_result
@@ -26,8 +26,6 @@ from bot.model import Json, Request
 from bot.ports import Cells, TurnTools
 from bot.stops import Stop
 from sandbox import SandboxError
-
-MODEL_RETRIES = 2  # the client's own, for refused connections, 429 and 5xx
 
 
 class AutoGenAgent:
@@ -146,29 +144,3 @@ class CellTools:
             return f"The sandbox failed: {error}"
         finally:
             self._running.discard(task)
-
-
-def model_client(settings: ModelSettings) -> ChatCompletionClient:
-    """A client of any OpenAI-compatible server, whether AutoGen knows the model's name or not."""
-    info = ModelInfo(
-        vision=settings.vision,
-        function_calling=settings.tools,
-        json_output=False,
-        structured_output=False,
-        multiple_system_messages=True,
-        family=ModelFamily.UNKNOWN,
-    )
-    arguments: dict[str, Any] = {
-        "model": settings.model,
-        "api_key": settings.api_key,
-        "timeout": settings.timeout_seconds,
-        "max_retries": MODEL_RETRIES,
-        "max_tokens": settings.max_output_tokens,
-        "include_usage": True,  # without it a stream reports no tokens
-        "model_info": info,
-    }
-    if settings.base_url is not None:
-        arguments["base_url"] = settings.base_url
-    if settings.temperature is not None:
-        arguments["temperature"] = settings.temperature
-    return OpenAIChatCompletionClient(**arguments)

@@ -14,7 +14,7 @@ from autogen_core import CancellationToken
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
 
-from bot.agent.autogen import model_client
+from bot.agent.client import model_client
 from sandbox.autogen import SandboxCodeExecutor
 from sandbox.errors import FileRefused
 from sandbox.host_files import write_inside
