@@ -11,6 +11,7 @@ from autogen_core.models import (
     FunctionExecutionResult,
     FunctionExecutionResultMessage,
     LLMMessage,
+    UserMessage,
 )
 from pydantic import BaseModel
 
@@ -22,7 +23,7 @@ class _Config(BaseModel):
 
 
 class BoundedContext(ChatCompletionContext):
-    """Keeps the newest groups of messages that fit. A group is a message, or a call with its results."""
+    """Keeps what was asked last and the newest groups that fit. A group is a message, or a call with its results."""
 
     component_config_schema = _Config
     component_provider_override = "bot.agent.context.BoundedContext"
@@ -32,7 +33,7 @@ class BoundedContext(ChatCompletionContext):
         self._max_tokens = max_tokens
 
     async def get_messages(self) -> list[LLMMessage]:
-        """The newest messages that fit, oldest first; the newest group always."""
+        """What was asked last and the newest messages that fit, oldest first; the newest group always."""
         return fitting(self._messages, self._max_tokens)
 
     async def trim(self) -> None:
@@ -59,18 +60,31 @@ def groups(messages: Sequence[LLMMessage]) -> list[list[LLMMessage]]:
 
 
 def fitting(messages: Sequence[LLMMessage], max_tokens: int) -> list[LLMMessage]:
-    """The newest groups within the bound."""
-    kept: list[list[LLMMessage]] = []
-    left = float(max_tokens)
-    for group in reversed(groups(messages)):
-        left -= sum(tokens(message) for message in group)
-        if left < 0 and kept:
+    """The newest groups within the bound, and what was asked last.
+
+    A turn of many calls loses its first calls, not its request: what is left out then stands between the two.
+    """
+    whole = groups(messages)
+    if not whole:
+        return []
+    newest = len(whole) - 1
+    asked = max((at for at, group in enumerate(whole) if isinstance(group[0], UserMessage)), default=newest)
+    left = max_tokens - _cost(whole[asked])
+    first = newest + 1  # of those kept without a gap
+    for at in range(newest, -1, -1):
+        cost = 0 if at == asked else _cost(whole[at])  # of what was asked it is counted already
+        if cost > left and at not in (asked, newest):
             break
-        kept.append(group)
+        first, left = at, left - cost
     # the oldest kept must not be an answer to something that is gone
-    while len(kept) > 1 and isinstance(kept[-1][0], AssistantMessage | FunctionExecutionResultMessage):
-        kept.pop()
-    return [message for group in reversed(kept) for message in group]
+    while first < asked and not isinstance(whole[first][0], UserMessage):
+        first += 1
+    kept = whole[first:] if first <= asked else [whole[asked], *whole[first:]]
+    return [message for group in kept for message in group]
+
+
+def _cost(group: Sequence[LLMMessage]) -> float:
+    return sum(tokens(message) for message in group)
 
 
 def tokens(message: LLMMessage) -> float:

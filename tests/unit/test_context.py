@@ -11,7 +11,7 @@ from autogen_core.models import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.agent.context import fitting, groups, mended
+from bot.agent.context import fitting, groups, mended, tokens
 from bot.agent.durable import call_in_text
 
 
@@ -32,11 +32,17 @@ def answer(text: str) -> AssistantMessage:
     return AssistantMessage(content=text, source="bot")
 
 
-@given(st.integers(0, 30), st.integers(10, 2000))
-def test_a_call_is_never_parted_from_its_result(turns: int, bound: int) -> None:
+@given(st.lists(st.integers(0, 12), max_size=12), st.booleans(), st.integers(10, 3000))
+def test_a_call_is_never_parted_from_its_result_nor_the_last_request_lost(
+    calls_of_turns: list[int], answered: bool, bound: int
+) -> None:
     messages: list[LLMMessage] = []
-    for number in range(turns):
-        messages += [user("question " * 5), call(number), result(number, 100), answer("so it is")]
+    for turn, count in enumerate(calls_of_turns):
+        messages.append(user(f"question {turn} " * 5))
+        for number in range(count):
+            messages += [call(turn * 100 + number), result(turn * 100 + number, 100)]
+        if answered or turn < len(calls_of_turns) - 1:
+            messages.append(answer("so it is"))
 
     kept = fitting(messages, bound)
 
@@ -47,8 +53,24 @@ def test_a_call_is_never_parted_from_its_result(turns: int, bound: int) -> None:
         for item in m.content
     }
     results = {item.call_id for m in kept if isinstance(m, FunctionExecutionResultMessage) for item in m.content}
+    asked = [m for m in messages if isinstance(m, UserMessage)][-1:]
     assert calls == results
-    assert kept == messages[len(messages) - len(kept) :]
+    assert kept[:1] == [m for m in kept if isinstance(m, UserMessage)][:1]
+    assert [m for m in kept if isinstance(m, UserMessage)][-1:] == asked
+    without = [m for m in kept if m not in asked]
+    assert messages[len(messages) - len(kept) :] == kept or messages[len(messages) - len(without) :] == without
+    assert sum(map(tokens, kept)) <= max(bound, sum(map(tokens, [*asked, *groups(messages)[-1]])) if messages else 0)
+
+
+def test_a_turn_of_many_long_results_keeps_its_request_and_its_newest_results() -> None:
+    messages: list[LLMMessage] = [user("old"), answer("yes"), user("sum up the year")]
+    for number in range(8):
+        messages += [call(number), result(number, 16_000)]
+
+    kept = fitting(messages, 24_000)
+
+    assert kept == [user("sum up the year"), *messages[-10:]]
+    assert fitting([*kept, answer("done")], 24_000)[0] == user("sum up the year")
 
 
 def test_the_newest_group_is_kept_whatever_its_size() -> None:
