@@ -80,7 +80,7 @@ class TurnCells:
         # how the sandbox was found, as far as the thread knows; what the lease finds later is told with a cell
         self._told: Arrival | None = lease.arrival
 
-    async def run(self, language: str, code: str) -> CellResult:
+    async def run(self, language: str, code: str, *, known: bool = False) -> CellResult:
         """See bot.ports.Cells."""
         language = canonical_language(language)
         code = valid_text(code)
@@ -89,7 +89,7 @@ class TurnCells:
                 raise BudgetSpent(f"This request has used its {self._limits.cpu_seconds:g} s of processor time.")
             self._count += 1
             request_id = f"{self._turn_id}.{self._count}"
-            self._emit(CellStarted(language=language, code=code))
+            self._emit(CellStarted(language=language, code=code, known=known))
             recorded = await self._steps.step(f"cell-{self._count}", lambda: self._run(request_id, language, code))
             result = cell_from_json(recorded)
             self._cpu_ms += result.cpu_ms

@@ -155,6 +155,8 @@ class CellStarted:
 
     language: str
     code: str
+    known: bool = False
+    """Whether the thread sees it already, in the message that it came with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,8 +157,11 @@ class Steps(Protocol):
 class Cells(Protocol):
     """Runs code for a turn; what happens is emitted, recorded and returned."""
 
-    async def run(self, language: str, code: str) -> CellResult:
-        """Run code to its end, or to the turn's Stop. Raises SandboxError when we fail, not the code."""
+    async def run(self, language: str, code: str, *, known: bool = False) -> CellResult:
+        """Run code to its end, or to the turn's Stop; `known` where the thread sees it already.
+
+        Raises SandboxError when we fail, not the code.
+        """
 
 
 Steer = Callable[[], Awaitable[list[Request]]]

@@ -53,7 +53,7 @@ class Transcript:
                 return self._text(before_it + event.text, final=final)
             case CellStarted():
                 before = self._close_text()
-                self._code = Code(language=event.language, source=event.code, hidden=not self._show_code)
+                self._code = Code(language=event.language, source=event.code, hidden=event.known or not self._show_code)
                 self._printed = ""
                 return [*before, self._reply((self._code,), final=False)]
             case CellOutput():
@@ -177,7 +177,9 @@ def _words(result: CellResult) -> str:
             return "Stopped: it printed too much."
         case "crashed" | "lost":
             return result.message or "The interpreter ended."
+        case "error" if not result.message:  # what ends so without an error of Python's has shown no traceback
+            return f"Exit code {result.exit_code}."
         case "error" if not result.output.strip():
-            return result.message or f"Exit code {result.exit_code}."
+            return result.message
         case _:
             return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.errors import Stopped
-from bot.model import Json, Request, TextDone
+from bot.model import Json, Request, Said, TextDone
 from bot.ports import TurnTools
 from bot.text import code_blocks
 from sandbox.errors import UnsupportedLanguage
@@ -24,14 +24,17 @@ class DirectAgent:
         blocks = code_blocks(request.text)
         if not blocks:
             tools.emit(TextDone(text=NO_MODEL))
-        for block in blocks:
+        for number, block in enumerate(blocks, 1):
             try:
-                result = await tools.cells.run(block.language, block.code)
+                result = await tools.cells.run(block.language, block.code, known=len(blocks) == 1)
             except UnsupportedLanguage as error:
                 tools.emit(TextDone(text=str(error)))
                 continue
             if tools.stop.is_set:
                 raise Stopped
             if result.status != "ok":
+                if left := len(blocks) - number:
+                    blocks_left = "The block after it was" if left == 1 else f"The {left} blocks after it were"
+                    tools.emit(Said(text=f"{blocks_left} not run.", level="warning"))
                 break
         return None

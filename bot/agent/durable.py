@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from bot.agent.words import TurnWords
 from bot.errors import BudgetSpent, ModelFailed, Stopped
-from bot.model import Json, TextDelta, TextDone, Used
+from bot.model import Json, Said, TextDelta, TextDone, Used
 from bot.ports import TurnTools
 from bot.text import valid_text
 
@@ -134,6 +134,8 @@ class DurableModelClient(ChatCompletionClient):
         if isinstance(result.content, str):
             words = result.content.strip() or "(The model gave an empty answer.)"
             self._emit(TextDone(text=words))
+            if result.finish_reason == "length":
+                self._emit(Said(text=_CUT, level="warning"))
             return result.model_copy(update={"content": words})
         if result.thought:
             self._emit(TextDone(text=result.thought))
@@ -233,9 +235,11 @@ def call_in_text(text: str, tools: set[str]) -> FunctionCall | None:
 
 def model_error_words(error: BaseException) -> str:
     """A short, true sentence about a failure of the model server; never the key, never a stack."""
-    if isinstance(error, openai.APIStatusError):
-        return _STATUS_WORDS.get(error.status_code, f"The model server failed (status {error.status_code}).")
     match error:
+        case openai.BadRequestError():
+            return _refused(error)
+        case openai.APIStatusError():
+            return _STATUS_WORDS.get(error.status_code, f"The model server failed (status {error.status_code}).")
         case openai.APITimeoutError():
             return "The model server did not answer in time."
         case openai.APIConnectionError() if type(error.__cause__).__name__ in _BROKEN_OFF:
@@ -248,14 +252,28 @@ def model_error_words(error: BaseException) -> str:
             return _UNREADABLE
 
 
+def _refused(error: openai.BadRequestError) -> str:
+    """Its reason is told by its code alone: what servers write beside it quotes keys and prompts."""
+    codes = [str(value) for value in (error.code, error.type, error.param) if value]
+    if _TOO_LONG.search(f"{error} {codes}"):
+        return "The thread has grown too long for the model. A new thread begins anew."
+    if any("model" in code for code in codes):
+        return _NO_MODEL
+    code = next((code for code in codes if _A_CODE.fullmatch(code)), "without a reason")
+    return f"The model server refused the request ({code})."
+
+
+_TOO_LONG = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
+_A_CODE = re.compile(r"[a-z][\w.-]{2,60}", re.IGNORECASE)
+_NO_MODEL = "The model server does not know this model. An operator must check THREADBOX_MODEL."
+_CUT = "The model's answer was cut off here, too long. An operator may raise THREADBOX_MODEL_MAX_OUTPUT_TOKENS."
 _HALF = "The model server ended its reply in the middle."
 _BROKEN_OFF = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name: which httpx it has is the client's affair
 _UNREADABLE = "The model server sent something that cannot be read."
 _NO_KEY = "The model server did not accept the key. An operator must check OPENAI_API_KEY."
 _STATUS_WORDS = {
-    400: "The model server refused the request, perhaps because the thread has grown too long for the model.",
     401: _NO_KEY,
     403: _NO_KEY,
-    404: "The model server does not know this model. An operator must check THREADBOX_MODEL.",
+    404: _NO_MODEL,
     429: "The model server is over its rate limit or its budget. Try again in a while.",
 }

@@ -16,9 +16,9 @@ class MemoryCells:
         self.ran: list[tuple[str, str]] = []
         self.ends: Callable[[str], CellResult] = lambda code: CellResult(status="ok", exit_code=0, output=f"ran {code}")
 
-    async def run(self, language: str, code: str) -> CellResult:
+    async def run(self, language: str, code: str, *, known: bool = False) -> CellResult:
         self.ran.append((language, code.strip()))
-        self._emit(CellStarted(language=language, code=code))
+        self._emit(CellStarted(language=language, code=code, known=known))
         result = self.ends(code)
         self._emit(CellDone(result=result))
         return result

@@ -32,11 +32,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """A failure: an HTTP status, or `hang`, `slow` (a word every 0.2 s), `silent` (not a byte), `newlines`, `garbage` and
+    """A failure: an HTTP status with what the server says of it, or `hang`, `slow` (a word every 0.2 s), `silent` (not a byte), `newlines`, `garbage` and
     `page` (no JSON), `unreadable` (JSON, then none), `half` (a stream that ends too early), `cut` (a broken one)."""
 
     status: int = 0
     kind: str = ""
+    error: dict[str, str] = field(default_factory=lambda: {"message": "scripted", "type": "scripted"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,14 @@ class Held:
         self.go.set()
 
 
-Item = str | Call | Fault | Held
+@dataclass(frozen=True)
+class Cut:
+    """A reply that ends at the bound on its tokens."""
+
+    text: str
+
+
+Item = str | Call | Fault | Held | Cut
 Script = list[Item | Callable[[dict[str, Any]], Item]]
 
 
@@ -83,7 +91,7 @@ class ModelServer:
         if isinstance(item, Fault) and item.status:
             # a server may say when to come again; without it the client waits for half a second and longer
             soon = {"retry-after-ms": "10"}
-            return JSONResponse({"error": {"message": "scripted", "type": "scripted"}}, item.status, soon)
+            return JSONResponse({"error": item.error}, item.status, soon)
         if isinstance(item, Fault) and item.kind in PAGES:
             return Response(b"<html>gateway</html>", media_type=PAGES[item.kind])
         if isinstance(item, Fault) and item.kind == "silent":
@@ -131,8 +139,11 @@ async def _events(item: Item) -> AsyncIterator[bytes]:
         yield event
 
 
-async def _reply(item: str | Call) -> AsyncIterator[bytes]:
-    if isinstance(item, str):
+async def _reply(item: str | Call | Cut) -> AsyncIterator[bytes]:
+    if isinstance(item, Cut):
+        yield _chunk({"content": item.text})
+        yield _chunk({}, "length")
+    elif isinstance(item, str):
         size = max(7, len(item) // 100)
         for start in range(0, len(item), size):
             yield _chunk({"content": item[start : start + size]})

@@ -11,7 +11,7 @@ from bot.errors import Refused
 from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.bot import Bot, autogen_agent, running_bot
-from tests.doubles.model_server import Call, Fault, ModelServer, model_server, python
+from tests.doubles.model_server import Call, Cut, Fault, ModelServer, model_server, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,7 +68,10 @@ async def test_a_tool_that_does_not_exist_is_no_crash(bot: Bot, model: ModelServ
     [
         (Fault(401), "did not accept the key"),
         (Fault(404), "does not know this model"),
-        (Fault(400), "refused the request"),
+        (Fault(400), "refused the request (scripted)."),
+        (Fault(400, error={"message": "no such model", "code": "invalid_model"}), "does not know this model"),
+        (Fault(400, error={"message": "maximum context length is 10"}), "has grown too long for the model"),
+        (Fault(400, error={"message": "sk-key <b>", "code": "sk-key <b>"}), "refused the request (without a reason)."),
         (Fault(kind="garbage"), "sent something that cannot be read"),
         (Fault(kind="page"), "sent something that cannot be read"),
         (Fault(kind="unreadable"), "sent something that cannot be read"),
@@ -85,6 +88,7 @@ async def test_a_failing_model_is_told_in_words_and_can_be_retried(
     assert await bot.platform.ended("1") == "failed"
     assert words in bot.platform.text()
     assert "key\n" not in bot.platform.text()
+    assert "sk-" not in bot.platform.text()
 
     again = await bot.intake.retry(receipt.turn.id)
     with pytest.raises((Refused, LookupError)):
@@ -172,7 +176,46 @@ async def test_a_model_that_runs_away_is_cut_off(bot: Bot, model: ModelServer) -
 
     assert await bot.ask("hello") == "done"
 
-    assert bot.platform.text() == "(The model gave an empty answer.)"
+    assert bot.platform.text().startswith("(The model gave an empty answer.)\nThe model's answer was cut off here")
+
+
+async def test_an_answer_that_is_cut_at_its_bound_says_so(bot: Bot, model: ModelServer) -> None:
+    model.script[:] = [Cut("And the last reason is"), "Whole."]
+
+    assert await bot.ask("explain") == "done"
+    assert await bot.ask("again") == "done"
+
+    said = bot.platform.text().splitlines()
+    assert said[0] == "And the last reason is"
+    assert "THREADBOX_MODEL_MAX_OUTPUT_TOKENS" in said[1]
+    assert said[2:] == ["Whole."]
+
+
+async def test_a_gateway_that_asks_for_openais_name_of_the_bound_is_given_it_from_then_on(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer
+) -> None:
+    refusal = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    )
+    model.script[:] = [Fault(400, error={"message": refusal, "code": "unsupported_parameter"}), "One.", "Two."]
+    async with autogen_agent(model.url) as agent, running_bot(tmp_path, sandboxes, agent=agent) as bot:
+        assert await bot.ask("hello") == "done"
+        assert await bot.ask("again") == "done"
+
+        assert bot.platform.text() == "One.\nTwo."
+
+    bounds = [{name: value for name, value in asked.items() if "tokens" in name} for asked in model.requests]
+    assert bounds == [{"max_tokens": 500}, {"max_completion_tokens": 500}, {"max_completion_tokens": 500}]
+
+
+async def test_a_bound_that_is_too_large_is_not_taken_for_its_name(bot: Bot, model: ModelServer) -> None:
+    refusal = "'max_tokens' or 'max_completion_tokens' is too large: 500"
+    model.script[:] = [Fault(400, error={"message": refusal, "type": "BadRequestError"})]
+
+    assert await bot.ask("hello") == "failed"
+
+    assert len(model.requests) == 1
+    assert bot.platform.text() == "The model server refused the request (BadRequestError)."
 
 
 async def test_a_turn_that_takes_too_long_is_ended_with_its_limit(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from bot.codec import reply_from_json, reply_to_json
 from bot.model import (
     Artifact,
@@ -73,6 +75,29 @@ def test_losses_and_ends_are_told_in_words() -> None:
 
     texts = [block.text for block in replies[0].blocks if isinstance(block, Notice)]
     assert texts == ["Timed out after 60.0 s.", "All variables of this thread are lost; its files are kept."]
+
+
+@pytest.mark.parametrize(
+    ("message", "output", "words"),
+    [
+        ("", "hi", ["Exit code 3."]),  # a command that failed after it had printed
+        ("", "", ["Exit code 3."]),
+        ("No module", "Traceback: No module", []),
+        ("No module", "", ["No module"]),
+    ],
+)
+def test_code_that_failed_says_so_where_no_traceback_does(message: str, output: str, words: list[str]) -> None:
+    result = CellResult(status="error", exit_code=3, output=output, message=message)
+
+    replies = told(CellStarted(language="shell", code="x"), CellDone(result=result), Ended(status="done"))
+
+    assert [block.text for block in replies[0].blocks if isinstance(block, Notice)] == words
+
+
+def test_code_that_the_thread_sees_in_its_message_is_not_shown_again() -> None:
+    (reply,) = Transcript("t").apply(CellStarted(language="python", code="1", known=True))
+
+    assert reply.blocks == (Code(language="python", source="1", hidden=True),)
 
 
 def test_a_lost_sandbox_does_not_claim_that_its_files_are_kept() -> None:
