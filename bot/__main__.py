@@ -31,7 +31,7 @@ say = Console(stderr=True, highlight=False)
 
 @app.command()
 def run() -> None:
-    """Serve Slack, or where no token is set the web chat, until stopped."""
+    """Serve Slack and Discord, or where no token is set the web chat, until stopped."""
     from bot.gateway import CHECKS, serve
 
     _go(lambda settings: serve(settings, _say_line), CHECKS, serves=True)
@@ -213,10 +213,8 @@ def _go(
         configure_logs(level, settings.secrets)
         code = asyncio.run(_until_signal(make(settings), interrupted, stopped=OK if serves else INTERRUPTED))
     except (BotError, SandboxError) as error:
-        say.print(str(error), style="red", markup=False, soft_wrap=True)
-        mend = getattr(error, "mend", "")
-        if mend:
-            say.print(mend, markup=False, soft_wrap=True)
+        words = f"{error} {getattr(error, 'mend', '')}".strip()
+        say.print(words, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(USAGE) from None
     raise typer.Exit(code)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
-from filelock import FileLock, Timeout
 
 from bot.agent.direct import DirectAgent
 from bot.agent.lazy import LazyAgent
@@ -21,7 +19,7 @@ from bot.cells import CellLimits
 from bot.clock import utc_now
 from bot.commands import Commands
 from bot.delivery import deliver_again
-from bot.errors import AlreadyRunning
+from bot.folder import container_instance, locked, make_private
 from bot.front import make_front
 from bot.intake import Intake, IntakeLimits
 from bot.memory_queue import MemoryTurnQueue
@@ -100,7 +98,7 @@ class App:
     async def _open(self) -> None:
         settings = self._settings
         folder = settings.folder
-        await asyncio.to_thread(_private_folder, folder)
+        await asyncio.to_thread(make_private, folder)
         self._stack.callback(locked(folder).release)
         database = await Database.open(settings.database)
         self._stack.push_async_callback(database.aclose)
@@ -270,28 +268,3 @@ def make_options(settings: Settings) -> Options:
             most_cpu_seconds=settings.turn_cpu_seconds,
         ),
     )
-
-
-def container_instance(folder: Path) -> str:
-    """This installation's name on the engine, kept in the data folder, so that a new start knows its containers."""
-    path = folder / "instance.json"
-    if not path.exists():
-        path.write_text(json.dumps({"instance": folder.name + "-" + utc_now().strftime("%Y%m%d%H%M%S%f")}))
-    return str(json.loads(path.read_text())["instance"])
-
-
-def _private_folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-
-
-def locked(folder: Path) -> FileLock:
-    """The data folder for one process alone. Raises AlreadyRunning."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise AlreadyRunning(
-            f"Another Threadbox uses the data folder {folder}. Stop it, or set THREADBOX_DATA_DIR to another folder."
-        ) from error
-    return lock

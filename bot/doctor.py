@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 from rich.console import Console
 
+from bot.agent.settings import model_address
 from bot.app import NO_KEY
 from bot.errors import ConfigurationError
 from bot.findings import engine_findings
@@ -45,6 +46,9 @@ async def check_image(settings: Settings) -> list[Finding]:
     try:
         if await engine.has_image():
             return [Finding(level="ok", what="The sandbox image is built")]
+        if settings.image is not None:
+            what = f"The engine has no image {settings.image}"
+            return [Finding(level="error", what=what, mend="Pull or build it, or unset THREADBOX_IMAGE.")]
         return [Finding(level="warning", what="The sandbox image is not built", mend="threadbox run builds it.")]
     except SandboxError:
         return []  # said already
@@ -60,12 +64,12 @@ async def check_model(settings: Settings) -> list[Finding]:
                 level="warning", what="No model is set: code blocks run as they are", mend="Set OPENAI_API_KEY in .env."
             )
         ]
-    base = (settings.openai_base_url or "https://api.openai.com/v1").rstrip("/")
+    base, query = model_address(settings.openai_base_url or "https://api.openai.com/v1")
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else NO_KEY
     try:
         async with httpx.AsyncClient(timeout=10) as client:
-            answer = await client.get(f"{base}/models", headers={"Authorization": f"Bearer {key}"})
-    except httpx.HTTPError as error:
+            answer = await client.get(f"{base}/models", params=query, headers={"Authorization": f"Bearer {key}"})
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         what = f"The model server does not answer ({type(error).__name__})"
         return [Finding(level="error", what=what, mend="Check OPENAI_BASE_URL.")]
     if answer.status_code in (401, 403):

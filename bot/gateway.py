@@ -175,5 +175,16 @@ async def check_platforms(settings: Settings) -> list[Finding]:
     return findings
 
 
-CHECKS: tuple[Check, ...] = (*APP, make_slack_config, make_discord_config, make_web_config)
+def somebody_to_serve(settings: Settings) -> None:
+    """Can anybody reach the bot? Raises ConfigurationError."""
+    if settings.slack_bot_token is None:
+        parts = {"SLACK_APP_TOKEN": settings.slack_app_token, "SLACK_SIGNING_SECRET": settings.slack_signing_secret}
+        ConfigurationError.raise_for(
+            [f"{name} is of no use without SLACK_BOT_TOKEN." for name, value in parts.items() if value is not None]
+        )
+    if settings.slack_bot_token is None and settings.discord_bot_token is None and not serves_web(settings):
+        raise ConfigurationError("THREADBOX_WEB is off, and neither SLACK_BOT_TOKEN nor DISCORD_BOT_TOKEN is set.")
+
+
+CHECKS: tuple[Check, ...] = (*APP, somebody_to_serve, make_slack_config, make_discord_config, make_web_config)
 """For commands that begin, or look at, everything."""

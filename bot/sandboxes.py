@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from bot.app import container_instance, locked
 from bot.clock import utc_now
 from bot.errors import AlreadyRunning
+from bot.folder import container_instance, locked
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings
 from bot.store import Database, SqlRecords

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,13 @@ from bot.errors import ConfigurationError
 from sandbox.image_build import BUILD_ARGUMENTS, CA_VARIABLES, DEFAULT_BASE
 
 STORE = re.compile(r"(AWS|AZURE|GOOGLE)_")  # what the blob store's library reads by itself, from the environment alone
+# what other libraries read there by themselves: the model's client, the engine's, pip
+OF_LIBRARIES = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", *CA_VARIABLES,
+    "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
+)  # fmt: skip
+PREFIX = "THREADBOX_"
+LIKE = 0.8  # from which on a name is taken for another, mistyped
 SECRET = re.compile(r"(key|secret|token|password|credential|sas|sig|signature)(_?id)?$", re.I)
 
 
@@ -26,7 +34,7 @@ class Settings(BaseSettings):
     """Read once, at start. A name here is the variable's, with THREADBOX_ before it unless an alias says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="THREADBOX_",
+        env_prefix=PREFIX,
         env_file=".env",
         env_ignore_empty=True,
         frozen=True,
@@ -133,10 +141,21 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _an_address(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "")
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        try:
+            parts = urlsplit(url or "")
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if url and not is_address:
             raise ValueError("it is not like https://host/v1")
         return url
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
+            raise ValueError("it has a character that no key has")
+        return key
 
     @field_validator("database_url")
     @classmethod
@@ -205,10 +224,11 @@ Check = Callable[[Settings], object]
 
 def load(checks: Iterable[Check] = ()) -> Settings:
     """The settings, checked, and by `checks` too. Raises ConfigurationError with one line for each mistake in all."""
-    for name, value in dotenv_values(".env").items():
-        if STORE.match(name) and value:
+    dotenv = _dotenv()
+    for name, value in dotenv.items():
+        if STORE.match(name) or name in OF_LIBRARIES:
             os.environ[name] = os.environ.get(name) or value
-    lines: list[str] = []
+    lines = [*_unknown(dotenv)]
     try:
         settings = Settings()
     except ValidationError as error:
@@ -224,6 +244,26 @@ def load(checks: Iterable[Check] = ()) -> Settings:
     return settings
 
 
+def _dotenv() -> dict[str, str]:
+    """What stands in .env. Raises ConfigurationError."""
+    try:
+        return {name: value for name, value in dotenv_values(".env").items() if value}
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f".env is not UTF-8 text, at byte {error.start}: save it as UTF-8.") from error
+
+
+def _unknown(dotenv: Mapping[str, str]) -> Iterator[str]:
+    """A line for each name that no setting has. In the environment only those that look mistyped are ours: an
+    orchestrator puts addresses of a service named threadbox there."""
+    known = {PREFIX + name.upper() for name, field in Settings.model_fields.items() if field.alias is None}
+    for name in sorted({*dotenv, *os.environ} - known):
+        like = difflib.get_close_matches(
+            name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1, LIKE
+        )
+        if name.startswith(PREFIX) and (like or name in dotenv):
+            yield f"{name} is no setting." + "".join(f" Is {PREFIX}{one} meant?" for one in like)
+
+
 def _line(mistake: ErrorDetails) -> str:
     name = str(mistake["loc"][0])
     variable = name if name.isupper() else f"THREADBOX_{name.upper()}"
@@ -236,6 +276,6 @@ def _default(name: str) -> Any:
 
 def build_environment() -> dict[str, str]:
     """What the image build may know of the host: proxies, package index, CA bundle."""
-    dotenv = dotenv_values(".env")
+    dotenv = _dotenv()
     found = {name: os.environ.get(name) or dotenv.get(name) for name in (*BUILD_ARGUMENTS, *CA_VARIABLES)}
     return {name: value for name, value in found.items() if value}

@@ -6,13 +6,17 @@ import os
 from pathlib import Path
 
 from bot.errors import ConfigurationError
+from bot.folder import is_ours
 from bot.sandbox_setup import egress_words, extra_packages, host_proxy, make_blobs
 from bot.settings import Check, Settings
 
 
 def check_folder(settings: Settings) -> None:
     """Can the data folder be made and written to? Raises ConfigurationError."""
-    _check_writable("THREADBOX_DATA_DIR", settings.folder)
+    folder = settings.folder
+    _check_writable("THREADBOX_DATA_DIR", folder)
+    if folder.exists() and not is_ours(folder):
+        raise ConfigurationError(f"THREADBOX_DATA_DIR: {folder} holds other things. Name a folder for Threadbox alone.")
 
 
 def check_blobs(settings: Settings) -> None:

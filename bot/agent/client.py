@@ -10,7 +10,7 @@ import openai
 from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage, ModelFamily, ModelInfo
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
-from bot.agent.settings import ModelSettings
+from bot.agent.settings import ModelSettings, model_address
 
 LIMIT, OPENAI_LIMIT = "max_tokens", "max_completion_tokens"
 """The bound on an answer: as most servers know it, and as OpenAI asks for it since its models think.
@@ -75,7 +75,7 @@ def model_client(settings: ModelSettings) -> ChatCompletionClient:
         "model_info": info,
     }
     if settings.base_url is not None:
-        arguments["base_url"] = settings.base_url
+        arguments["base_url"], arguments["default_query"] = model_address(settings.base_url)
     if settings.temperature is not None:
         arguments["temperature"] = settings.temperature
     return ModelClient(**arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +23,9 @@ class ModelSettings:
     turn_tokens: int
     network: str = "There is no network."
     """What the model is told of the sandbox's network."""
+
+
+def model_address(base_url: str) -> tuple[str, dict[str, str]]:
+    """A base URL without its query, and the query: gateways name a version in it, which goes with every request."""
+    parts = urlsplit(base_url)
+    return parts._replace(query="", fragment="").geturl().rstrip("/"), dict(parse_qsl(parts.query))

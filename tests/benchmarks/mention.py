@@ -16,7 +16,8 @@ from typing import Any
 
 from adapters.discord import DiscordStore, discord_platform
 from adapters.slack import SlackStore, slack
-from bot.app import App, container_instance
+from bot.app import App
+from bot.folder import container_instance
 from bot.gateway import make_core
 from bot.sandbox_setup import make_engine
 from bot.settings import Settings

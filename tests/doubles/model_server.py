@@ -74,6 +74,7 @@ class ModelServer:
     url: str = ""
     script: Script = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
 
     def next(self, body: dict[str, Any]) -> Item:
         self.requests.append(body)
@@ -87,6 +88,7 @@ class ModelServer:
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
+        self.queries.append(request.url.query)
         item = self.next(body)
         if isinstance(item, Fault) and item.status:
             # a server may say when to come again; without it the client waits for half a second and longer

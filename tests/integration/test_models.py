@@ -208,6 +208,20 @@ async def test_a_gateway_that_asks_for_openais_name_of_the_bound_is_given_it_fro
     assert bounds == [{"max_tokens": 500}, {"max_completion_tokens": 500}, {"max_completion_tokens": 500}]
 
 
+async def test_the_query_of_a_gateways_address_goes_with_every_request(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer
+) -> None:
+    model.queries.clear()
+    async with (
+        autogen_agent(f"{model.url}/?api-version=2025-01-01") as agent,
+        running_bot(tmp_path, sandboxes, agent=agent) as bot,
+    ):
+        assert await bot.ask("hello") == "done"
+        assert await bot.ask("again") == "done"
+
+    assert model.queries == ["api-version=2025-01-01"] * 2
+
+
 async def test_a_bound_that_is_too_large_is_not_taken_for_its_name(bot: Bot, model: ModelServer) -> None:
     refusal = "'max_tokens' or 'max_completion_tokens' is too large: 500"
     model.script[:] = [Fault(400, error={"message": refusal, "type": "BadRequestError"})]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ConfigurationError
-from bot.settings import build_environment, load
+from bot.settings import OF_LIBRARIES, build_environment, load
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +146,73 @@ def test_what_is_secret_in_an_address_is_known(
     monkeypatch.setenv(variable, url)
 
     assert set(load().secrets) - before == secret
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("THREADBOX_MODLE", "THREADBOX_MODLE is no setting. Is THREADBOX_MODEL meant?"),
+        ("THREADBOX_NETWROK", "THREADBOX_NETWROK is no setting. Is THREADBOX_NETWORK meant?"),
+    ],
+)
+def test_a_mistyped_name_is_a_mistake(monkeypatch: pytest.MonkeyPatch, name: str, line: str) -> None:
+    monkeypatch.setenv(name, "x")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+
+    assert str(caught.value) == line
+
+
+def test_a_name_like_none_is_a_mistake_in_dotenv_and_somebody_elses_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("THREADBOX_PORT_8080_TCP_ADDR", "10.0.0.1")  # Kubernetes', for a service of that name
+    load()
+    (tmp_path / ".env").write_text("THREADBOX_PORT_8080_TCP_ADDR=10.0.0.1\nOTHERS=1\n")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+
+    assert str(caught.value) == "THREADBOX_PORT_8080_TCP_ADDR is no setting."
+
+
+def test_every_name_of_the_example_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    example = (Path(__file__).parents[2] / ".env.example").read_text()
+    lines = [line.removeprefix("#") for line in example.splitlines() if line.startswith("#THREADBOX_")]
+    (tmp_path / ".env").write_text("\n".join(line for line in lines if line.partition("=")[2]))
+
+    load()
+
+    assert all(f"#{name}=" in example for name in OF_LIBRARIES)
+
+
+def test_a_dotenv_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("OPENAI_API_KEY=schl\xfcssel\n".encode("latin-1"))
+
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+
+    assert str(caught.value) == ".env is not UTF-8 text, at byte 19: save it as UTF-8."
+
+
+def test_a_key_that_no_header_can_carry_is_a_mistake_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-schl\xfcssel")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+
+    assert str(caught.value) == "OPENAI_API_KEY: it has a character that no key has"
+
+
+def test_what_libraries_read_by_themselves_may_be_in_dotenv_and_the_environment_goes_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in OF_LIBRARIES:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("NO_PROXY", "one")
+    (tmp_path / ".env").write_text("HTTPS_PROXY=http://proxy:3128\nNO_PROXY=two\n")
+
+    load()
+
+    assert (os.environ["HTTPS_PROXY"], os.environ["NO_PROXY"]) == ("http://proxy:3128", "one")

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from bot.__main__ import USAGE, app
 from bot.errors import ConfigurationError
+from bot.folder import make_private
 from bot.settings import load
 from bot.start_checks import APP
 
@@ -103,7 +104,44 @@ def test_a_host_that_could_never_be_reached_is_a_mistake(monkeypatch: pytest.Mon
     assert str(caught.value) == f"THREADBOX_EGRESS_HOSTS: {host} is not a host's name."
 
 
-@pytest.mark.parametrize("url", ["localhost:11434/v1", "ftp://host/v1", "https://"])
+def test_a_folder_of_other_things_is_not_closed_to_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    (tmp_path / "fresh" / "lost+found").mkdir(parents=True)  # as an empty disk has it
+    monkeypatch.setenv("THREADBOX_DATA_DIR", str(tmp_path))
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(APP)
+
+    assert str(caught.value) == f"THREADBOX_DATA_DIR: {tmp_path} holds other things. Name a folder for Threadbox alone."
+    for ours in ("fresh", "new"):
+        monkeypatch.setenv("THREADBOX_DATA_DIR", str(tmp_path / ours))
+        load(APP)
+    (tmp_path / "instance.json").touch()
+    monkeypatch.setenv("THREADBOX_DATA_DIR", str(tmp_path))
+    load(APP)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {"THREADBOX_WEB": "off"},
+            "THREADBOX_WEB is off, and neither SLACK_BOT_TOKEN nor DISCORD_BOT_TOKEN is set.",
+        ),
+        ({"SLACK_APP_TOKEN": "xapp-1"}, "SLACK_APP_TOKEN is of no use without SLACK_BOT_TOKEN."),
+    ],
+)
+def test_a_bot_that_nobody_could_reach_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], line: str
+) -> None:
+    done = run(monkeypatch, "run", **given)
+
+    assert (done.exit_code, done.stderr.splitlines()) == (USAGE, [line])
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:11434/v1", "ftp://host/v1", "https://", "http://host:99999/v1", "http://[::1/v1"]
+)
 def test_a_model_server_without_an_address_is_a_mistake(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", url)
 
@@ -120,3 +158,15 @@ def test_settings_without_a_mistake_pass(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("THREADBOX_BLOBS_URL", "s3://bucket/place")
 
     assert load(CHECKS).discord_bot_token is not None
+
+
+def test_a_folder_that_cannot_be_made_private_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as for a folder of another user that one may write to
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+
+    with pytest.raises(ConfigurationError) as caught:
+        make_private(tmp_path / "data")
+
+    assert str(caught.value).endswith("data cannot be kept private: Operation not permitted.")
