@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from bot.arrival import arrival_words, waiting_words
 from bot.codec import cell_from_json
 from bot.displays import ENDINGS, NAMES, PICTURES, as_text, kept_as
-from bot.errors import BudgetSpent
+from bot.errors import BudgetSpent, Stopped
 from bot.model import Artifact, CellDone, CellOutput, CellResult, CellStarted, Json, Said
 from bot.ports import Emit, Steps
 from bot.stops import Stop
@@ -23,7 +23,6 @@ from sandbox.languages import canonical_language
 from sandbox.lease import Arrival, Lease
 
 RECORDED_CHARS = 24_000  # of a cell's output in the record of its step
-INTERRUPT_AGAIN_SECONDS = 0.2
 TELL_SECONDS = 0.05  # between two live updates of a cell's output
 
 
@@ -85,6 +84,8 @@ class TurnCells:
         language = canonical_language(language)
         code = valid_text(code)
         async with self._one:
+            if self._stop.is_set:
+                raise Stopped
             if self._cpu_ms > self._limits.cpu_seconds * 1000:
                 raise BudgetSpent(f"This request has used its {self._limits.cpu_seconds:g} s of processor time.")
             self._count += 1
@@ -132,7 +133,6 @@ class TurnCells:
 
     async def _read(self, request_id: str, run: AsyncGenerator[RunEvent, None]) -> CellResult:
         seen = _Seen()
-        stopper = asyncio.ensure_future(self._interrupt_on_stop())
         try:
             async with aclosing(run) as events:
                 async for event in events:
@@ -150,7 +150,6 @@ class TurnCells:
                         case Outcome():
                             seen.outcome = event
         finally:
-            stopper.cancel()
             if seen.timer is not None:
                 seen.timer.cancel()
         assert seen.outcome is not None  # noqa: S101 - the Runner's contract
@@ -158,12 +157,6 @@ class TurnCells:
         now, told, self._told = self._lease.arrival, self._told, self._lease.arrival
         note = "" if now is None or now is told else arrival_words(now, had_one=self._count > 1)
         return replace(result, notes=(note, *result.notes)) if note else result
-
-    async def _interrupt_on_stop(self) -> None:
-        await self._stop.wait()
-        while True:  # until the run has ended: it may not have begun yet, while its container is being made
-            self._lease.interrupt()
-            await asyncio.sleep(INTERRUPT_AGAIN_SECONDS)
 
     async def _display(self, event: Display, seen: _Seen) -> None:
         mime = kept_as(event)

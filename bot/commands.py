@@ -14,7 +14,7 @@ from bot.invocation import Invocation
 from bot.model import IncomingMessage, Person, ThreadKey
 from bot.options import Options, Scope
 from bot.policy import Deed, may_do
-from bot.ports import Clock
+from bot.ports import Clock, TurnQueue
 from bot.stops import Stops
 from bot.store_ports import Choices, People, Waiting
 from bot.text import NOTHING_RUNS, printable, size_words
@@ -30,6 +30,7 @@ HELP = (
     "**config** shows the options; `config set [workspace|channel|thread] NAME VALUE` and "
     "`config unset [workspace|channel|thread] NAME` change them."
 )
+STOPPING = "Stopping."
 RESET = "Done: this thread's variables and files are gone. The next message starts with an empty sandbox."
 SANDBOXES_SHOWN = 20
 
@@ -49,6 +50,7 @@ class Commands:
         choices: Choices,
         people: People,
         waiting: Waiting,
+        queue: TurnQueue,
         clock: Clock,
     ) -> None:
         self._stops = stops
@@ -57,6 +59,7 @@ class Commands:
         self._choices = choices
         self._people = people
         self._waiting = waiting
+        self._queue = queue
         self._clock = clock
 
     def is_word(self, message: IncomingMessage) -> bool:
@@ -114,14 +117,16 @@ class Commands:
             return await self._stop_here(key, person)
         await self.check("stop", key, person)
         if self._stops.stop(key, before, turn_id):
-            return "Stopping."
+            return STOPPING
         if turn_id is not None or self._stops.was_stopped(key):
             return NOTHING_RUNS
         first = await self._waiting.first(key)
-        if first is not None and (before is None or first.message.sent_at <= before):
-            await self._waiting.withdraw(first.id)
-            return "Stopped before it began."
-        return NOTHING_RUNS
+        if first is None or (before is not None and first.message.sent_at > before):
+            return NOTHING_RUNS
+        if not await self._waiting.withdraw(first.id):  # it has just begun
+            return STOPPING if self._stops.stop(key, before, first.id) else NOTHING_RUNS
+        await self._queue.enqueue(first.id, first.thread_id)  # where it is found withdrawn, and gets its sign
+        return "Stopped before it began."
 
     async def _stop_here(self, key: ThreadKey, person: Person | None) -> str:
         """Stop what somebody asked for in a whole channel: they may not see all its threads. An admin's is all."""

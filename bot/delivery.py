@@ -39,6 +39,8 @@ class TurnDelivery:
         self._waiting: dict[int, Reply] = {}
         self._sent: dict[int, Reply] = {}
         self._ids: dict[int, str | None] = {}
+        self.earlier: list[Reply] = []
+        """What an earlier life of this turn had written, in order."""
         self._wake = asyncio.Event()
         self._closed = False
         self.undelivered = False
@@ -47,6 +49,7 @@ class TurnDelivery:
     async def recall(self, turn_id: str) -> None:
         """Read what an earlier life of this turn had posted."""
         for posted in await self._outbox.replies(turn_id):
+            self.earlier.append(posted.reply)
             self._ids[posted.reply.part] = posted.message_id  # written is not yet posted: the platform is told again
 
     def push(self, replies: list[Reply]) -> None:

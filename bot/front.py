@@ -43,7 +43,16 @@ def make_front(
 ) -> Front:
     """Everything wired."""
     waiting, choices, people = SqlWaiting(database, clock), SqlChoices(database, clock), SqlPeople(database)
-    commands = Commands(stops, sandboxes, options=options, choices=choices, people=people, waiting=waiting, clock=clock)
+    commands = Commands(
+        stops,
+        sandboxes,
+        options=options,
+        choices=choices,
+        people=people,
+        waiting=waiting,
+        queue=queue,
+        clock=clock,
+    )
     store = IntakeStore(inbox=SqlInbox(database, clock), waiting=waiting, people=people, choices=choices)
     releases = Releases(SqlClaims(database), queue, limits.running_per_person)
     intake = Intake(store, releases, commands, stops, options, limits, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.model import (
@@ -131,6 +132,17 @@ class Transcript:
         reply = self._reply(blocks, final=True)
         self._part += 1
         return reply
+
+
+def failed_after(earlier: Sequence[Reply], turn_id: str, text: str, *, can_retry: bool) -> Reply:
+    """What the thread is told of a turn that is cut off for good: in the reply that grew then, or after the last."""
+    last = earlier[-1] if earlier else None
+    notice = Notice(text=text, level="error")
+    actions: tuple[Action, ...] = ("retry",) if can_retry else ()
+    if last is not None and not last.final:
+        return replace(last, blocks=(*last.blocks, notice), final=True, actions=actions)
+    part = last.part + 1 if last is not None else 0
+    return Reply(turn_id=turn_id, part=part, blocks=(notice,), final=True, actions=actions)
 
 
 def _bounded(text: str) -> str:

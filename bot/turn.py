@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import structlog
 
@@ -16,7 +17,7 @@ from bot.model import ENDED, CellDone, Ended, IncomingMessage, Json, ThreadKey, 
 from bot.observability import Changing
 from bot.options import Effective
 from bot.ports import Agent, Platform, Sign, Steps
-from bot.render import Transcript
+from bot.render import Transcript, failed_after
 from bot.secrets import Redactor
 from bot.stops import Stop, Stops
 from bot.store_ports import Artifacts, Outbox, Turns, Waiting
@@ -24,14 +25,20 @@ from bot.turn_work import TurnWork, WorkLimits, WorkParts
 from bot.views import Cost
 from sandbox import SandboxError
 from sandbox.egress import Network
+from sandbox.errors import WaitGivenUp
 from sandbox.lease import Lease
 from sandbox.service import SandboxService
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 EffectiveOf = Callable[[ThreadKey], Awaitable[Effective]]
 SIGNS: dict[TurnStatus, Sign] = {"done": "done", "stopped": "stopped", "failed": "failed"}
 UPGRADED = "I was upgraded while I was at this, and cannot go on where I was. Press Retry to run it again."
+BROKEN = "Something went wrong on my side. Your message is kept."
+INTERRUPT_AGAIN_SECONDS = 0.2
+PATIENCE_SECONDS = 24 * 3600.0  # for a database that does not answer, before a turn is given up
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 20.0  # doubled each time
 SIGN_SECONDS = 5.0  # for a reaction; a platform that does not take one delays nothing
 
 
@@ -105,13 +112,15 @@ class TurnRunner:
             self._ended()
 
     async def _known(self, turn_id: str, steps: Steps) -> TurnStatus:
-        turn = await self._turns.turn(turn_id)
-        if turn.status in ENDED:
-            return turn.status
+        turn = await _patiently(lambda: self._turns.turn(turn_id))
         platform = self._platforms.get(turn.key.platform)
+        if turn.status in ENDED:
+            if turn.status == "stopped" and platform is not None:  # withdrawn before it began, which only this tells
+                await self._sign(platform, turn.message, "stopped")
+            return turn.status
         if platform is None:
             log.warning("turn.platform_absent", turn=turn_id, platform=turn.key.platform)
-            await self._turns.finish(turn_id, "failed", None)  # it would count as one of its author's for ever
+            await self._finish(turn_id, "failed", None)  # it would count as one of its author's for ever
             return "failed"
         with (
             structlog.contextvars.bound_contextvars(sandbox=None, thread=turn.thread_id, turn=turn_id),
@@ -121,9 +130,20 @@ class TurnRunner:
                 return await self._run(turn, platform, steps, stop)
             except Exception:  # the store or the outbox failed: the turn must not look alive for ever
                 log.exception("turn.broken")
-                await self._turns.finish(turn_id, "failed", None)
-                await self._sign(platform, turn.message, "failed")
+                await self._finish(turn_id, "failed", None)
+                await self._tell_broken(turn, platform)
                 return "failed"
+
+    async def _finish(self, turn_id: str, status: TurnStatus, memory: Json | None, cost: Cost | None = None) -> None:
+        await _patiently(lambda: self._turns.finish(turn_id, status, memory, cost))
+
+    async def _tell_broken(self, turn: Turn, platform: Platform) -> None:
+        await self._sign(platform, turn.message, "failed")
+        try:
+            async with delivering(self._outbox, platform, turn.key, turn.id, self._redactor) as delivery:
+                delivery.push([failed_after(delivery.earlier, turn.id, BROKEN, can_retry=True)])
+        except Exception:  # its sign says so too
+            log.exception("turn.broken_untold")
 
     async def _run(self, turn: Turn, platform: Platform, steps: Steps, stop: Stop) -> TurnStatus:
         async def status_before() -> Json:
@@ -131,7 +151,7 @@ class TurnRunner:
 
         # in a life that goes on after a crash this is what the first life found
         is_new = (await steps.step("begin", status_before))["status"] == "queued"
-        if not await self._turns.start(turn.id):
+        if not await _patiently(lambda: self._turns.start(turn.id)):
             return "joined"
         log.info("turn.begun", again=turn.status != "queued")
         await self._sign(platform, turn.message, "working")
@@ -140,10 +160,10 @@ class TurnRunner:
             if is_new:
                 status, memory = await self._answer(turn, platform, steps, delivery, stop, spent)
             else:  # what it has done is recorded in another version's way
-                delivery.push(Transcript(turn.id, show_code=True).failure(UPGRADED, can_retry=True))
+                delivery.push([failed_after(delivery.earlier, turn.id, UPGRADED, can_retry=True)])
                 status, memory = "failed", None
         sign = "failed" if delivery.undelivered else SIGNS[status]
-        await self._turns.finish(turn.id, status, memory, spent.cost)
+        await self._finish(turn.id, status, memory, spent.cost)
         log.info("turn.ended", status=status)
         for message in [turn.message, *(joined.message for joined in await self._waiting.joined(turn.id))]:
             await self._sign(platform, message, sign)
@@ -165,14 +185,15 @@ class TurnRunner:
 
         clock = asyncio.get_running_loop().call_later(self._limits.seconds, stop.set, "time")
         try:
-            async with self._lease(turn, options) as lease:
+            async with self._lease(turn, options, stop) as lease:
                 memory = await TurnWork(self._parts, turn, platform, lease, options).run(steps, emit, stop)
-        except Stopped as error:
+        except (Stopped, WaitGivenUp) as error:
+            memory = error.memory if isinstance(error, Stopped) else None
             if stop.reason == "time":
                 fail(f"Stopped: one request may take {self._limits.seconds:g} s.")
-                return "failed", error.memory
+                return "failed", memory
             emit(Ended(status="stopped"))
-            return "stopped", error.memory
+            return "stopped", memory
         except BotError as error:
             fail(error.for_people, can_retry=error.can_retry)
             return "failed", error.memory
@@ -182,7 +203,7 @@ class TurnRunner:
             return "failed", None
         except Exception:
             log.exception("turn.failed")
-            fail("Something went wrong on my side. Your message is kept.")
+            fail(BROKEN)
             return "failed", None
         finally:
             clock.cancel()
@@ -190,7 +211,7 @@ class TurnRunner:
         return "done", memory
 
     @asynccontextmanager
-    async def _lease(self, turn: Turn, options: Effective) -> AsyncIterator[Lease]:
+    async def _lease(self, turn: Turn, options: Effective, stop: Stop) -> AsyncIterator[Lease]:
         async with self._sandboxes.lease(
             sandbox_key(turn.key),
             owner=f"{turn.key.platform}/{turn.key.workspace}",
@@ -198,7 +219,11 @@ class TurnRunner:
         ) as lease:
             # a sandbox is made by the first use, which may be in a task of the agent's
             structlog.contextvars.bind_contextvars(sandbox=Changing(lambda: lease.sandbox_id))
-            yield lease
+            stopper = asyncio.ensure_future(_interrupt_on_stop(lease, stop))
+            try:
+                yield lease
+            finally:
+                stopper.cancel()
 
     async def _sign(self, platform: Platform, message: IncomingMessage, sign: Sign) -> None:
         try:
@@ -206,3 +231,30 @@ class TurnRunner:
                 await platform.mark(message, sign)
         except Exception:  # a reaction that cannot be set must not cost the turn
             log.exception("turn.sign_failed", sign=sign)
+
+
+async def _patiently(do: Callable[[], Awaitable[T]]) -> T:
+    """Try until it works. A turn that cannot be read, or cannot say how it ended, waits.
+
+    In the queue a turn that failed would never be taken up again, and hold its thread and its author's next ones.
+    """
+    until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    seconds = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await do()
+        except LookupError:
+            raise
+        except Exception:
+            if asyncio.get_running_loop().time() > until:
+                raise
+            log.warning("turn.store_failed", again_s=seconds, exc_info=seconds == FIRST_RETRY_SECONDS)
+        await asyncio.sleep(seconds)
+        seconds = min(seconds * 2, LONGEST_RETRY_SECONDS)
+
+
+async def _interrupt_on_stop(lease: Lease, stop: Stop) -> None:
+    await stop.wait()
+    while True:  # until the turn has ended: what runs may not have begun yet, while its container is being made
+        lease.interrupt()
+        await asyncio.sleep(INTERRUPT_AGAIN_SECONDS)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.errors import TooManyWait
+from sandbox.errors import TooManyWait, WaitGivenUp
 from sandbox.limits import MIB
 
 
@@ -37,6 +37,19 @@ LOOK_SECONDS = 2.0
 """Memory may be free although nothing told us: whoever waits looks so often."""
 SAMPLE_SECONDS = 0.05
 """How old a look at the machine's memory may be: it costs a tenth of a cell, and making room takes longer than this."""
+
+
+class Wait:
+    """One wait for a place, which may be given up; what waits on nothing takes no notice."""
+
+    def __init__(self) -> None:
+        self.look = asyncio.Event()
+        self.is_given_up = False
+
+    def give_up(self) -> None:
+        """Whoever waits gets WaitGivenUp."""
+        self.is_given_up = True
+        self.look.set()
 
 
 class Admission:
@@ -63,13 +76,13 @@ class Admission:
         # apart: who has a sandbox must not wait behind one that lacks only a place, which its own lease may keep
         self._queues: dict[bool, deque[asyncio.Event]] = {True: deque(), False: deque()}
 
-    async def enter(self, *, new: bool) -> AsyncIterator[int]:
+    async def enter(self, *, new: bool, wait: Wait | None = None) -> AsyncIterator[int]:
         """Wait for a place, yielding how many are before us whenever that changes; `leave` gives the place back.
 
-        `new`: the cell needs a sandbox that is not there yet. Raises TooManyWait.
+        `new`: the cell needs a sandbox that is not there yet. Raises TooManyWait, WaitGivenUp.
         """
         if self._queues[new] or not await self._fits(new):
-            async for before in self._wait(new):
+            async for before in self._wait(new, wait or Wait()):
                 yield before
         self._running += 1
 
@@ -84,16 +97,18 @@ class Admission:
             if queue:
                 queue[0].set()
 
-    async def _wait(self, new: bool) -> AsyncIterator[int]:
+    async def _wait(self, new: bool, wait: Wait) -> AsyncIterator[int]:
         queue = self._queues[new]
         if len(queue) >= self._settings.waiting:
             raise TooManyWait(f"{len(queue)} already wait for a sandbox; try again in a while.")
-        look = asyncio.Event()
+        look = wait.look
         queue.append(look)
         told = -1
         until = asyncio.get_running_loop().time() + self._settings.wait_seconds
         try:
             while queue[0] is not look or not await self._fits(new):
+                if wait.is_given_up:
+                    raise WaitGivenUp
                 if asyncio.get_running_loop().time() > until:
                     minutes = self._settings.wait_seconds / 60
                     raise TooManyWait(f"No sandbox was free for {minutes:g} minutes; try again in a while.")

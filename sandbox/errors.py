@@ -78,6 +78,12 @@ class StateMissing(SandboxError):
     code = "state_missing"
 
 
+class WaitGivenUp(SandboxError):
+    """The wait for a sandbox was given up."""
+
+    code = "wait_given_up"
+
+
 class TooManyWait(SandboxError):
     """Too many wait for a sandbox already; try again in a while."""
 

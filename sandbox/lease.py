@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from sandbox.contract import RunEvent, Waiting
+from sandbox.admission import Wait
+from sandbox.contract import Outcome, RunEvent, Waiting
 from sandbox.egress import Network
+from sandbox.errors import WaitGivenUp
 from sandbox.languages import canonical_language
 from sandbox.limits import Limits
 from sandbox.records import Record
@@ -19,6 +21,7 @@ from sandbox.snapshot import Summary
 if TYPE_CHECKING:
     from sandbox.service import SandboxService
 
+NEVER_RAN = Outcome(status="interrupted", exit_code=130)
 SHORT_ID = 12  # characters of a container's id, as docker shows it
 
 
@@ -78,6 +81,7 @@ class Lease:
         """Whether variables and files of earlier turns are there, or in the store."""
         self.on_waiting: Callable[[int], None] = lambda before: None
         """Told how many are before us, whenever that changes, while a sandbox waits for its place without a cell."""
+        self._wait = Wait()
         self.arrival: Arrival | None = None
         """How the sandbox was found when it was last made live in this lease."""
 
@@ -89,7 +93,7 @@ class Lease:
     async def arrive(self) -> Arrival:
         """Bring back what there is of earlier turns, now. Makes no container when there is nothing.
 
-        Raises SandboxError.
+        Raises SandboxError; WaitGivenUp where `interrupt` was called while it waited for its place.
         """
         if not self.has_state:
             return Arrival(kind="new", notice=await self._service.take_notice(self._entry))
@@ -100,7 +104,8 @@ class Lease:
         await self._clear()
         if self._entry.has_container:
             return await self._open()
-        async for before in self._service.admission.enter(new=True):
+        self._wait = Wait()
+        async for before in self._service.admission.enter(new=True, wait=self._wait):
             self.on_waiting(before)
         try:
             return await self._open()
@@ -123,11 +128,19 @@ class Lease:
     ) -> AsyncGenerator[RunEvent, None]:
         """See contract.Runner; yields Waiting while there is no room. Raises TooManyWait too."""
         canonical_language(language)  # refused before a container is made for it
+        wait = self._wait = Wait()
         await self._clear()
-        async for before in self._service.admission.enter(new=not self._entry.has_container):
-            yield Waiting(before=before)
+        try:
+            async for before in self._service.admission.enter(new=not self._entry.has_container, wait=wait):
+                yield Waiting(before=before)
+        except WaitGivenUp:
+            yield NEVER_RAN
+            return
         try:
             await self._open()
+            if wait.is_given_up:
+                yield NEVER_RAN
+                return
             sandbox = self._entry.sandbox
             assert sandbox is not None  # noqa: S101 - open makes one or raises
             self._entry.record = self._service.used(self._entry.record, code)
@@ -157,7 +170,8 @@ class Lease:
         return self._entry.sandbox
 
     def interrupt(self) -> None:
-        """Stop what runs now, if anything does."""
+        """Stop what runs now, or waits to run, if anything does. A run that comes later is another."""
+        self._wait.give_up()
         if self._entry.sandbox is not None:
             self._entry.sandbox.interrupt()
 

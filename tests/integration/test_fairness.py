@@ -150,6 +150,21 @@ async def test_a_request_that_is_taken_back_while_it_waits_never_starts(bot: Bot
     assert len(model.requests) == 2
 
 
+async def test_a_request_that_is_stopped_while_it_waits_gets_its_sign_at_once(bot: Bot, model: ModelServer) -> None:
+    held = await two_run(bot, model)
+    await say(bot, "third", "c")
+
+    receipt = await say(bot, "stop", "c")
+    ended = await bot.platform.ended("3")
+
+    assert (receipt.answer, ended) == ("Stopped before it began.", "stopped")
+    assert len(model.requests) == 2
+    for one in held:
+        one.release()
+    await bot.platform.ended("1")
+    await bot.platform.ended("2")
+
+
 async def test_a_turn_that_is_stopped_makes_room(bot: Bot, model: ModelServer) -> None:
     model.script[:] = [Fault(kind="hang"), Fault(kind="hang"), "three"]
     for number, thread in enumerate("ab", 1):
@@ -169,13 +184,13 @@ ONE_WORDS = WORDS.replace("2 requests", "1 request")
 
 def waits(go: Path) -> str:
     """Code that ends once the test has said so."""
-    return f"```\nimport os, time  # waits\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n```"
+    return f"```\nimport os, time; print('it ' + 'waits')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n```"
 
 
 async def test_in_slack_who_waits_is_told_and_answered_later(tmp_path: Path, sandboxes: SandboxService) -> None:
     async with slack_server() as server, slack_bot(tmp_path, sandboxes, server, running_per_person=1) as chat:
         first = await chat.people.say(f"{SLACK_MENTION} {waits(tmp_path / 'go')}")
-        await chat.people.sees(first, "# waits")
+        await chat.people.sees(first, "it waits")
         second = await chat.people.say(f"{SLACK_MENTION} ```print('ran', 2)```")
         told = await server.until(lambda: server.api.whispers and server.api.whispers[-1])
         (tmp_path / "go").touch()
@@ -188,7 +203,7 @@ async def test_in_discord_who_waits_is_told_and_answered_later(tmp_path: Path, s
     async with discord_server() as server, discord_bot(tmp_path, sandboxes, server, running_per_person=1) as chat:
         server.limited = False
         first = await chat.people.say(f"{DISCORD_MENTION} {waits(tmp_path / 'go')}")
-        await chat.people.sees(first, "# waits")
+        await chat.people.sees(first, "it waits")
         second = await chat.people.say(f"{DISCORD_MENTION} ```print('ran', 2)```")
         await chat.people.sees(GENERAL, ONE_WORDS, timeout=10)  # its thread is made when it starts
         (tmp_path / "go").touch()
