@@ -92,7 +92,7 @@ class Intake:
         if not message.for_us and not engaged and platform.keeps_history:
             return Receipt(kind="ignored")
         options = self._options.effective(await self._store.choices.stored(message.key))
-        followed = options.followups == "all" and options.answers == "on"
+        followed = options.followups == "all" and options.answers == "on" and bool(message.text or message.attachments)
         followed = followed and may_ask(message.author, options) is None  # who may not is not told so at every word
         answer = message.for_us or (engaged and followed and not message.for_others)
         if answer:

@@ -73,12 +73,10 @@ class TurnWork:
         context = [quoted_from_json(item) for item in (await steps.step("context", self._context))["messages"]]
         brought = [attachment for quoted in context for attachment in quoted.attachments][-CONTEXT_FILES:]
         await self._bring([*brought, *turn.message.attachments], emit)
-        if self._names:
-            notes.append(f"Files that came along, in the workspace: {', '.join(self._names)}")
         request = Request(
             speaker=turn.message.author.name,
             text=turn.message.text,
-            notes=tuple(notes),
+            notes=(*notes, *_came_along(self._names)),
             context=tuple(context),
             images=tuple(self._images),
             model=options.model,
@@ -130,8 +128,16 @@ class TurnWork:
             if turn.id in new:
                 message = turn.message
                 await self._platform.mark(message, "working")
+                names, images = len(self._names), len(self._images)
                 await self._bring(message.attachments, emit)
-                requests.append(Request(speaker=message.author.name, text=message.text))
+                requests.append(
+                    Request(
+                        speaker=message.author.name,
+                        text=message.text,
+                        notes=_came_along(self._names[names:]),
+                        images=tuple(self._images[images:]),
+                    )
+                )
         return requests
 
     async def _bring(self, attachments: tuple[Attachment, ...] | list[Attachment], emit: Emit) -> None:
@@ -153,6 +159,10 @@ class TurnWork:
             self._names.append(name)
             if len(data) <= IMAGE_BYTES and len(self._images) < IMAGES_MOST and image_type(data) is not None:
                 self._images.append(data)
+
+
+def _came_along(names: list[str]) -> tuple[str, ...]:
+    return (f"Files that came along, in the workspace: {', '.join(names)}",) if names else ()
 
 
 def _quoted(message: IncomingMessage) -> Quoted:

@@ -43,7 +43,7 @@ class AutoGenAgent:
         client = DurableModelClient(
             self._client_of(request.model or settings.model),
             tools,
-            TurnWords(context, text, images=request.images if settings.vision else ()),
+            TurnWords(context, text, request.images, sees=settings.vision),
             max_tokens=settings.turn_tokens,
             timeout=settings.timeout_seconds,
         )
@@ -63,6 +63,8 @@ class AutoGenAgent:
             await agent.run(task=text)
         except BotError as error:
             ended = cells.failure or error
+            if not isinstance(ended, BotError):
+                raise ended from error
             ended.memory = await _memory(agent, context)
             raise ended from error
         finally:
@@ -95,7 +97,7 @@ class CellTools:
         self._stop = stop
         self._running: set[asyncio.Task[Any]] = set()
         self._is_over = False
-        self.failure: BotError | None = None
+        self.failure: Exception | None = None
 
     def tools(self) -> list[FunctionTool]:
         """For AssistantAgent."""
@@ -142,5 +144,9 @@ class CellTools:
             return str(error)
         except SandboxError as error:
             return f"The sandbox failed: {error}"
+        except Exception as error:  # noqa: BLE001 - it is the turn's: AutoGen would tell the model that the code said so
+            self.failure = error
+            self._stop.set()
+            return str(Stopped())
         finally:
             self._running.discard(task)

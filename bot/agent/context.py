@@ -62,25 +62,38 @@ def groups(messages: Sequence[LLMMessage]) -> list[list[LLMMessage]]:
 def fitting(messages: Sequence[LLMMessage], max_tokens: int) -> list[LLMMessage]:
     """The newest groups within the bound, and what was asked last.
 
-    A turn of many calls loses its first calls, not its request: what is left out then stands between the two.
+    A turn of many calls loses its first calls, not what people said: what is left out then stands between.
     """
     whole = groups(messages)
-    if not whole:
-        return []
-    newest = len(whole) - 1
-    asked = max((at for at, group in enumerate(whole) if isinstance(group[0], UserMessage)), default=newest)
-    left = max_tokens - _cost(whole[asked])
-    first = newest + 1  # of those kept without a gap
+    asked = _asked(whole, max_tokens)
+    left = max_tokens - sum(_cost(whole[at]) for at in asked)
+    first = newest = len(whole) - 1  # of those kept without a gap
     for at in range(newest, -1, -1):
-        cost = 0 if at == asked else _cost(whole[at])  # of what was asked it is counted already
-        if cost > left and at not in (asked, newest):
+        cost = 0 if at in asked else _cost(whole[at])  # what was asked is counted already
+        if cost > left and at != newest:
             break
         first, left = at, left - cost
     # the oldest kept must not be an answer to something that is gone
-    while first < asked and not isinstance(whole[first][0], UserMessage):
+    while first < min(asked, default=-1) and not isinstance(whole[first][0], UserMessage):
         first += 1
-    kept = whole[first:] if first <= asked else [whole[asked], *whole[first:]]
+    kept = [group for at, group in enumerate(whole) if at >= first or at in asked]
     return [message for group in kept for message in group]
+
+
+def _asked(whole: Sequence[Sequence[LLMMessage]], max_tokens: int) -> set[int]:
+    """Where the words of people since the last answer stand, as far as they fit; the last always."""
+    asked: set[int] = set()
+    left = float(max_tokens)
+    for at in range(len(whole) - 1, -1, -1):
+        head = whole[at][0]
+        if isinstance(head, UserMessage):
+            left -= _cost(whole[at])
+            if asked and left < 0:
+                break
+            asked.add(at)
+        elif asked and isinstance(head, AssistantMessage) and isinstance(head.content, str):
+            break
+    return asked
 
 
 def _cost(group: Sequence[LLMMessage]) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ from bot.text import valid_text
 
 log = structlog.get_logger()
 
-SAME_CALLS = 3  # the same code so often in one turn ends it
+SAME_CALLS = 3  # the same code so often in a row ends a turn
 BLANK_CHARS = 400  # so much white space in a row is a model that runs away
 TEXT_CHARS = 60_000  # of one answer
 
@@ -53,7 +52,8 @@ class DurableModelClient(ChatCompletionClient):
         self._max_tokens = max_tokens
         self._timeout = timeout
         self._count = 0
-        self._calls: Counter[str] = Counter()
+        self._last_call = ""
+        self._in_a_row = 0
         self._usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
 
     async def create(
@@ -139,13 +139,18 @@ class DurableModelClient(ChatCompletionClient):
             return result.model_copy(update={"content": words})
         if result.thought:
             self._emit(TextDone(text=result.thought))
-        for called in result.content:
-            self._calls[f"{called.name}({called.arguments})"] += 1
-        if max(self._calls.values(), default=0) >= SAME_CALLS:
+        if any([self._is_same(called) for called in result.content]):
             words = f"I stopped: the model asked for the same code {SAME_CALLS} times. What it showed is above."
             self._emit(TextDone(text=words))
             return result.model_copy(update={"content": words, "thought": None})
         return result
+
+    def _is_same(self, called: FunctionCall) -> bool:
+        """Whether nothing else was called for so long: tests that are run again after each change are no loop."""
+        call = f"{called.name}({called.arguments})"
+        self._in_a_row = self._in_a_row + 1 if call == self._last_call else 1
+        self._last_call = call
+        return self._in_a_row >= SAME_CALLS
 
     async def create_stream(
         self, messages: Sequence[LLMMessage], **arguments: Any

@@ -34,16 +34,19 @@ class SealedImage(Image):
 class TurnWords:
     """The agent's memory keeps what people said; images go to the model in this turn alone."""
 
-    def __init__(self, context: BoundedContext, text: str, *, images: Sequence[bytes]) -> None:
+    def __init__(self, context: BoundedContext, text: str, images: Sequence[bytes], *, sees: bool) -> None:
         self._context = context
-        self._text = text
-        self._images = [SealedImage(data) for data in images]
+        self._sees = sees
+        self._images: dict[str, list[SealedImage]] = {}
+        self._keep(text, images)
 
     async def take_up(self, requests: Sequence[Request]) -> list[LLMMessage]:
         """Requests as messages, kept in the agent's memory too."""
         messages: list[LLMMessage] = [UserMessage(content=request_text(one), source="user") for one in requests]
         for message in messages:
             await self._context.add_message(message)
+        for request in requests:
+            self._keep(request_text(request), request.images)
         return messages
 
     def with_images(self, messages: Sequence[LLMMessage]) -> Sequence[LLMMessage]:
@@ -51,8 +54,12 @@ class TurnWords:
         if not self._images:
             return messages
         return [
-            UserMessage(content=[self._text, *self._images], source=message.source)
-            if isinstance(message, UserMessage) and message.content == self._text
+            UserMessage(content=[message.content, *self._images[message.content]], source=message.source)
+            if isinstance(message, UserMessage) and isinstance(message.content, str) and message.content in self._images
             else message
             for message in messages
         ]
+
+    def _keep(self, text: str, images: Sequence[bytes]) -> None:
+        if images and self._sees:
+            self._images[text] = [SealedImage(data) for data in images]

@@ -25,7 +25,7 @@ class EndlessCells:
         self.begun = asyncio.Event()
         self.ended = False
 
-    async def run(self, language: str, code: str) -> CellResult:
+    async def run(self, language: str, code: str, *, known: bool = False) -> CellResult:
         self.begun.set()
         try:
             await asyncio.get_running_loop().create_future()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.errors import Refused
@@ -65,6 +67,15 @@ async def test_direct_mode_runs_blocks_in_order_up_to_the_first_that_fails(direc
     assert "two" in direct.platform.text()
     assert "ZeroDivisionError" in direct.platform.text()
     assert direct.platform.text().endswith("The block after it was not run.")
+
+
+async def test_an_empty_follow_up_asks_nothing(bot: Bot, model: ModelServer) -> None:
+    await bot.ask("hello")
+
+    receipt = await bot.intake.take(replace(bot.message(""), for_us=False), bot.platform)
+
+    assert receipt.turn is None
+    assert len(model.requests) == 1
 
 
 async def test_direct_mode_says_how_to_set_a_model(direct: Bot) -> None:

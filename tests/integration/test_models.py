@@ -35,6 +35,15 @@ async def test_the_same_call_three_times_is_stopped_and_said(bot: Bot, model: Mo
     assert len(model.requests) == 3
 
 
+async def test_tests_that_are_run_again_after_each_change_are_no_loop(bot: Bot, model: ModelServer) -> None:
+    tests = python("print(x)")
+    model.script[:] = [python("x = 1"), tests, python("x = 2"), tests, tests, "Green."]
+
+    assert await bot.ask("until they pass") == "done"
+
+    assert bot.platform.text().endswith("Green.")
+
+
 async def test_a_call_written_as_text_is_run(bot: Bot, model: ModelServer) -> None:
     model.script[:] = ['```json\n{"name": "python", "arguments": {"code": "print(40 + 2)"}}\n```', "It is 42."]
 

@@ -14,7 +14,7 @@ from bot.agent.autogen import AutoGenAgent
 from bot.model import Attachment
 from sandbox.service import SandboxService
 from tests.doubles.bot import Bot, model_settings, running_bot
-from tests.doubles.model_server import ModelServer
+from tests.doubles.model_server import Held, ModelServer, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,3 +47,23 @@ async def test_an_image_goes_to_a_model_that_sees_in_its_own_turn_alone(
         assert asked[1]["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     assert "image_url" not in str(model.requests[0 if not sees else 1])
     assert "a.png" in str(asked)
+
+
+async def test_what_is_sent_during_a_run_is_named_and_seen(
+    bot: Bot, model: ModelServer, request: pytest.FixtureRequest
+) -> None:
+    bot.platform.files["f"] = PNG
+    sees = "sees" in request.node.callspec.id
+    held = Held(python("print(1)"))
+    model.script[:] = [held, "Both."]
+
+    await bot.say("begin")
+    await model.asked()
+    await bot.say("use this instead", attachments=(Attachment(name="b.png", size=len(PNG), source="f"),))
+    held.release()
+    await bot.platform.ended("1")
+
+    joined = model.requests[1]["messages"][-1]["content"]
+    words = joined[0]["text"] if sees else joined
+    assert words.startswith("Ada: use this instead") and "b.png" in words
+    assert ("image_url" in str(joined)) is sees

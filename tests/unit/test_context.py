@@ -57,6 +57,8 @@ def test_a_call_is_never_parted_from_its_result_nor_the_last_request_lost(
     assert calls == results
     assert kept[:1] == [m for m in kept if isinstance(m, UserMessage)][:1]
     assert [m for m in kept if isinstance(m, UserMessage)][-1:] == asked
+    places = {id(m): at for at, m in enumerate(messages)}
+    assert [places[id(m)] for m in kept] == sorted({places[id(m)] for m in kept})
     without = [m for m in kept if m not in asked]
     assert messages[len(messages) - len(kept) :] == kept or messages[len(messages) - len(without) :] == without
     assert sum(map(tokens, kept)) <= max(bound, sum(map(tokens, [*asked, *groups(messages)[-1]])) if messages else 0)
@@ -71,6 +73,23 @@ def test_a_turn_of_many_long_results_keeps_its_request_and_its_newest_results() 
 
     assert kept == [user("sum up the year"), *messages[-10:]]
     assert fitting([*kept, answer("done")], 24_000)[0] == user("sum up the year")
+
+
+def test_words_that_came_during_a_turn_do_not_displace_its_request() -> None:
+    messages: list[LLMMessage] = [user("old"), answer("yes"), user("never drop rows"), call(0), result(0, 16_000)]
+    messages += [user("and make it blue")]
+    for number in range(1, 8):
+        messages += [call(number), result(number, 16_000)]
+
+    kept = fitting(messages, 24_000)
+
+    assert kept == [user("never drop rows"), user("and make it blue"), *messages[-10:]]
+
+
+def test_words_that_are_too_many_themselves_are_dropped_from_the_oldest_on() -> None:
+    messages: list[LLMMessage] = [user("a" * 400), user("b" * 400), user("c" * 400)]
+
+    assert fitting(messages, 250) == messages[1:]
 
 
 def test_the_newest_group_is_kept_whatever_its_size() -> None:
