@@ -53,7 +53,9 @@ def make_front(
         queue=queue,
         clock=clock,
     )
-    store = IntakeStore(inbox=SqlInbox(database, clock), waiting=waiting, people=people, choices=choices)
+    store = IntakeStore(
+        inbox=SqlInbox(database, clock), waiting=waiting, people=people, choices=choices, together=database.together
+    )
     releases = Releases(SqlClaims(database), queue, limits.running_per_person)
     intake = Intake(store, releases, commands, stops, options, limits, clock)
     return Front(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from bot.commands import Commands
@@ -37,6 +39,8 @@ class IntakeStore:
     waiting: Waiting
     people: People
     choices: Choices
+    together: Callable[[], AbstractAsyncContextManager[None]]
+    """Makes the reads of a block one transaction."""
 
 
 class Intake:
@@ -73,10 +77,9 @@ class Intake:
         async with self._order.turn_of(message.key, message.sent_at):
             receipt = await self._claim(message, platform)
             if receipt.turn is not None:
-                behind = await self._store.waiting.is_behind(receipt.turn)
-                held = not behind and await self._releases.holds(receipt.turn.id)
-                await platform.mark(message, "queued" if behind or held else "seen")
-                if held:
+                standing = await self._releases.standing(receipt.turn.id, receipt.turn.thread_id)
+                await platform.mark(message, "seen" if standing == "free" else "queued")
+                if standing == "held":
                     return replace(receipt, answer=_held_words(self._limits.running_per_person))
             return receipt
 
@@ -86,12 +89,16 @@ class Intake:
             await self._releases.begin(receipt.turn.id)
 
     async def _claim(self, message: IncomingMessage, platform: Platform) -> Receipt:
-        if await self._store.waiting.turn_of(message.key, message.message_id) is not None:
+        async with self._store.together():
+            known = await self._store.waiting.turn_of(message.key, message.message_id)
+            engaged = await self._inbox.is_engaged(message.key)
+            stored = await self._store.choices.stored(message.key)
+            queued = await self._queued(message)
+        if known is not None:
             return Receipt(kind="duplicate")
-        engaged = await self._inbox.is_engaged(message.key)
         if not message.for_us and not engaged and platform.keeps_history:
             return Receipt(kind="ignored")
-        options = self._options.effective(await self._store.choices.stored(message.key))
+        options = self._options.effective(stored)
         followed = options.followups == "all" and options.answers == "on" and bool(message.text or message.attachments)
         followed = followed and may_ask(message.author, options) is None  # who may not is not told so at every word
         answer = message.for_us or (engaged and followed and not message.for_others)
@@ -99,7 +106,7 @@ class Intake:
             await self._check(message, options)
             if self._commands.is_word(message):
                 return await self._command(message)
-            await self._check_request(message, options)
+            await self._check_request(message, options, queued)
         turn = await self._inbox.claim(message, answer=answer)
         if turn is None:
             return Receipt(kind="duplicate" if answer else "context")
@@ -109,12 +116,15 @@ class Intake:
         """See bot.ports.Intake."""
         options = self._options.effective(await self._store.choices.stored(message.key))
         await self._check(message, options)
-        await self._check_request(message, options)
+        await self._check_request(message, options, await self._queued(message))
 
-    async def _check_request(self, message: IncomingMessage, options: Effective) -> None:
+    async def _check_request(self, message: IncomingMessage, options: Effective, queued: int) -> None:
         if options.answers == "off":
             raise Refused("I do not answer here. An admin can change that: `config set channel answers on`.")
-        await self._check_person(message, options)
+        await self._check_person(message, options, queued)
+
+    async def _queued(self, message: IncomingMessage) -> int:
+        return await self._inbox.queued_by(message.author.id, message.key.platform)
 
     async def _command(self, message: IncomingMessage) -> Receipt:
         key = message.key
@@ -141,12 +151,11 @@ class Intake:
                 most = size_words(limits.upload_bytes)
                 raise Refused(f"{attachment.name} has {size_words(attachment.size)}; I take {most} a file.")
 
-    async def _check_person(self, message: IncomingMessage, options: Effective) -> None:
-        waiting = await self._inbox.queued_by(message.author.id, message.key.platform)
-        if waiting >= self._limits.turns_per_person:
+    async def _check_person(self, message: IncomingMessage, options: Effective, queued: int) -> None:
+        if queued >= self._limits.turns_per_person:
             most = self._limits.turns_per_person
             raise Refused(
-                f"{waiting} of your requests are waiting already; I keep {most} for each person. "
+                f"{queued} of your requests are waiting already; I keep {most} for each person. "
                 "Wait for one to end, or say stop."
             )
         if options.daily_turns:
@@ -164,7 +173,7 @@ class Intake:
             refusal = may_ask(person, options) or may_do("rerun", person, frozenset({message.author.id}), options)
             if refusal is not None:
                 raise Refused(refusal)
-        await self._check_person(message, options)
+        await self._check_person(message, options, await self._queued(message))
         turn = await self._inbox.again(turn_id)
         await self._releases.begin(turn.id)
         return turn

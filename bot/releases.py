@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
@@ -69,14 +69,18 @@ class Releases:
         self._queue = queue
         self.running_per_person = running_per_person
         self._begun: set[str] = set()  # turns whose claim is whole; another may still get its first sign
+        self._any_held = True  # where it was last looked at; what a dead process left nobody has seen yet
         self._ended = asyncio.Event()
         self._one = asyncio.Lock()  # what one finds and releases the next must see, and be queued after
 
-    async def holds(self, turn_id: str) -> bool:
-        """Whether a claimed turn has to wait for another of its author's, in another thread."""
+    async def standing(self, turn_id: str, thread_id: str) -> Literal["free", "behind", "held"]:
+        """Whether a claimed turn may begin, or waits: behind another of its thread, or for its author's others."""
         claims = await self._claims.claims()
+        if any(claim.thread_id == thread_id and claim.turn_id < turn_id for claim in claims):
+            return "behind"
         may = {claim.turn_id for claim in may_begin(claims, self.running_per_person)}
-        return any(claim.turn_id == turn_id and not claim.is_released for claim in claims) and turn_id not in may
+        is_held = any(claim.turn_id == turn_id and not claim.is_released for claim in claims) and turn_id not in may
+        return "held" if is_held else "free"
 
     async def begin(self, turn_id: str) -> None:
         """Queue a claimed turn, or hold it until it may run."""
@@ -85,11 +89,15 @@ class Releases:
     async def _release(self, *begun: str) -> None:
         async with self._one:
             self._begun.update(begun)
-            released = may_begin(self._whole(await self._claims.claims()), self.running_per_person)
-            if released:
-                await self._claims.mark_released([claim.turn_id for claim in released])
-            for claim in released:
-                await self._queue.enqueue(claim.turn_id, claim.thread_id)
+            await self._release_of(await self._claims.claims())
+
+    async def _release_of(self, claims: list[Claim]) -> None:
+        released = may_begin(self._whole(claims), self.running_per_person)
+        if released:
+            await self._claims.mark_released([claim.turn_id for claim in released])
+        for claim in released:
+            await self._queue.enqueue(claim.turn_id, claim.thread_id)
+        self._any_held = any(not claim.is_released and claim not in released for claim in claims)
 
     def _whole(self, claims: list[Claim]) -> list[Claim]:
         """Those that are begun, and no later ones of a thread where one is not yet."""
@@ -104,11 +112,14 @@ class Releases:
 
     async def sweep(self) -> int:
         """Queue all that may run: what is queued already is not queued twice, what a crash left is."""
-        await self._release(*(claim.turn_id for claim in await self._claims.claims()))
-        released = [claim for claim in await self._claims.claims() if claim.is_released]
-        for claim in released:
-            await self._queue.enqueue(claim.turn_id, claim.thread_id)
-        return len(released)
+        async with self._one:
+            claims = await self._claims.claims()
+            self._begun.update(claim.turn_id for claim in claims)
+            released = [claim for claim in claims if claim.is_released]
+            for claim in released:
+                await self._queue.enqueue(claim.turn_id, claim.thread_id)
+            await self._release_of(claims)
+            return len(released)
 
     def turn_ended(self) -> None:
         """Another of its author's may run. Returns at once: what a turn does itself would be a step of its."""
@@ -119,6 +130,8 @@ class Releases:
         while True:
             await self._ended.wait()
             self._ended.clear()
+            if not self._any_held:
+                continue
             try:
                 await self._release()
             except Exception:  # the sweep does it again

@@ -73,9 +73,6 @@ class Turns(Protocol):
 class Waiting(Protocol):
     """Messages that wait for their turn, or may yet change."""
 
-    async def is_behind(self, turn: Turn) -> bool:
-        """Whether another turn of the thread comes before this one."""
-
     async def join(self, turn_id: str) -> list[Turn]:
         """Have a running turn take up what waits in its thread; those turns, and all it took up before."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Database:
         self._engine = engine
         # SQLite has one writer: turns that write wait here in order, not in a busy loop of the driver
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._together: ContextVar[AsyncConnection | None] = ContextVar("together", default=None)
         self._running = 0  # transactions
         self._closed: asyncio.Event | None = None  # set when the last of them has ended
 
@@ -53,8 +55,24 @@ class Database:
         return cls(engine)
 
     @asynccontextmanager
+    async def together(self) -> AsyncIterator[None]:
+        """What this task begins within the block is one transaction: a few reads, or a write and what reads it back.
+
+        Nothing else is awaited in it, and nothing that may fail for what others did meanwhile.
+        """
+        async with self.begin() as connection:
+            token = self._together.set(connection)
+            try:
+                yield
+            finally:
+                self._together.reset(token)
+
+    @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction. Raises RuntimeError when the database was closed."""
+        if (joined := self._together.get()) is not None:
+            yield joined
+            return
         if self._closed is not None:
             raise RuntimeError("the database is closed")
         self._running += 1

@@ -86,7 +86,9 @@ class SqlInbox:
         ended = (turns.c.id == turn_id) & turns.c.status.in_(ENDED)
         query = select(turns.c.thread_id, turns.c.message, messages.c.body).where(ended)
         query = query.select_from(turns.join(messages, turns.c.message == messages.c.id))
+        mine = select(threads.c.id).where(threads.c.id == turn_id.rpartition("-")[0]).with_for_update()
         async with self._database.begin() as connection:
+            await connection.execute(mine)  # two presses at once: the second sees what the first has added
             row = (await connection.execute(query)).first()
             if row is None:
                 raise LookupError(f"no turn {turn_id}")

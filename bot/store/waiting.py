@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, func, select, update
 
 from bot.codec import message_from_json, message_to_json
-from bot.model import ENDED, IncomingMessage, ThreadKey, Turn
+from bot.model import IncomingMessage, ThreadKey, Turn
 from bot.ports import Clock
 from bot.store.database import Database
 from bot.store.inbox import TURN_QUERY, columns, thread_id, turn_from_row
@@ -22,23 +22,15 @@ class SqlWaiting:
         self._database = database
         self._clock = clock
 
-    async def is_behind(self, turn: Turn) -> bool:
-        """See bot.store_ports.Waiting."""
-        query = select(turns.c.id).where(
-            turns.c.thread_id == turn.thread_id, turns.c.status.not_in(ENDED), turns.c.id < turn.id
-        )
-        async with self._database.begin() as connection:
-            return (await connection.execute(query.limit(1))).first() is not None
-
     async def join(self, turn_id: str) -> list[Turn]:
         """See bot.store_ports.Waiting."""
         thread = turn_id.rpartition("-")[0]
         waiting = and_(turns.c.thread_id == thread, turns.c.status == "queued", turns.c.id > turn_id)
-        async with self._database.begin() as connection:
+        async with self._database.together(), self._database.begin() as connection:
             await connection.execute(
                 update(turns).where(waiting).values(status="joined", joined=turn_id, ended_at=self._clock())
             )
-        return await self.joined(turn_id)
+            return await self.joined(turn_id)
 
     async def joined(self, turn_id: str) -> list[Turn]:
         """See bot.store_ports.Waiting."""

@@ -154,3 +154,25 @@ async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> N
 
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
     await (await Database.open(database._engine.url.render_as_string(hide_password=False))).aclose()
+
+
+async def test_what_is_begun_together_is_one_transaction_and_others_are_not_in_it(database: Database) -> None:
+    inside, outside = asyncio.Event(), asyncio.Event()
+
+    async def other() -> object:
+        await inside.wait()
+        outside.set()
+        async with database.begin() as connection:
+            return connection
+
+    task = asyncio.ensure_future(other())
+    async with database.together():
+        async with database.begin() as first:
+            inside.set()
+            await outside.wait()
+        async with database.begin() as second:
+            assert second is first
+    async with database.begin() as after:
+        assert after is not first
+
+    assert await task is not first

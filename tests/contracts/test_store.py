@@ -264,3 +264,14 @@ async def test_what_waits_in_a_place_is_withdrawn(
     )
 
     assert len(await claims.claims()) == left
+
+
+async def test_two_presses_of_retry_at_once_make_one_turn(inbox: SqlInbox, turns: SqlTurns) -> None:
+    for number in range(10):
+        turn = await inbox.claim(message(number), answer=True)
+        assert turn is not None
+        await turns.finish(turn.id, "failed", None)
+
+        made = await asyncio.gather(inbox.again(turn.id), inbox.again(turn.id), return_exceptions=True)
+
+        assert sorted(type(one).__name__ for one in made) == ["Refused", "Turn"]
