@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bot import cli
 from bot.cli import INTERRUPTED, OK, USAGE
+from bot.collector import relax
 from bot.errors import BotError
 from bot.observability import configure_logs
 from bot.settings import Check, load
@@ -245,6 +246,7 @@ async def _until_signal(work: Coroutine[Any, Any, int], interrupted: Callable[[]
 
 def main() -> None:
     """The entry point."""
+    relax()
     app()
 
 

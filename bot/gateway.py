@@ -18,6 +18,7 @@ from adapters.web import WebConfig, make_platform, serving
 from adapters.web.config import LOOPBACK
 from bot.app import App, Parts
 from bot.clock import utc_now
+from bot.collector import settling
 from bot.core import Core
 from bot.errors import ConfigurationError
 from bot.findings import start_findings
@@ -44,7 +45,8 @@ async def serve(settings: Settings, say: Say) -> int:
         web = make_platform(parts.intake, parts.commands, parts.history, parts.artifacts)
         if serves_web(settings):
             platforms[web.name] = web
-        await app.serve(platforms)
+        with settling():
+            await app.serve(platforms)
         web_config = make_web_config(settings)
         if web_config is not None:
             address = await stack.enter_async_context(serving(web, web_config, utc_now))

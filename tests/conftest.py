@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
+from bot.collector import relax
 from sandbox.engine import DockerEngine, connect
 from sandbox.errors import SandboxError
 from sandbox.image_build import ImageSource, ensure_image
@@ -22,7 +22,7 @@ from tests.doubles.gvisor import GvisorEngine
 from tests.doubles.process_engine import ProcessEngine
 
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # loopback servers are reached directly
-gc.set_threshold(50_000, 20, 50)  # a tenth of the time went to collections that found next to nothing
+relax()  # a tenth of the time went to collections that found next to nothing
 CI = os.environ.get("CI") == "true"
 # the pretty tracebacks of its default take half a second each
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1],

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.collector import relax
 from tests.doubles.template import template
 
 TESTS = Path(__file__).parent
@@ -100,6 +101,7 @@ def main(which: str = "core") -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what others import; the tests themselves fail at a warning
         template()
+        relax()
         for needed, modules in parts(which):
             for name in needed:
                 importlib.import_module(name)

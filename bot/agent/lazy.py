@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bot.agent.settings import ModelSettings
+from bot.collector import settling
 from bot.model import Json, Request
 from bot.ports import TurnTools
 
@@ -40,6 +41,7 @@ class LazyAgent:
 
 
 def _make(settings: ModelSettings) -> AutoGenAgent:
-    from bot.agent.autogen import AutoGenAgent
+    with settling():
+        from bot.agent.autogen import AutoGenAgent
 
     return AutoGenAgent(settings)
