@@ -17,6 +17,7 @@ from adapters.terminal import Conversation, JsonLines, Keyboard, Screen, Termina
 from adapters.terminal.adapter import Keep
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.outbound import Kept
+from bot.cell_words import cell_words
 from bot.clock import utc_now
 from bot.displays import as_text
 from bot.images import have_image
@@ -155,6 +156,7 @@ async def _pass_on(run: AsyncGenerator[RunEvent, None], say: Say) -> int:
                     say(f"Waiting for room: {event.before} before this.")
                 case Outcome():
                     exit_code = event.exit_code
-                    if event.status not in ("ok", "error"):
-                        say(f"{event.status}: {event.error_message}".rstrip(": "))
+                    words = cell_words(event.status, event.duration_ms, exit_code, event.error_message)
+                    if words and event.status != "error":  # that is said by what it printed, and by our exit code
+                        say(words)
     return exit_code

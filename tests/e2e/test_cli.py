@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -114,6 +115,16 @@ def test_exec_passes_output_and_exit_code_on(tmp_path: Path) -> None:
 
 def test_exec_reads_standard_input(tmp_path: Path) -> None:
     assert run(tmp_path, "exec", "-", stdin="print(6 * 7)").stdout == "42\n"
+
+
+def test_exec_says_how_code_was_ended_as_a_thread_is_told(tmp_path: Path) -> None:
+    slow = run(tmp_path, "exec", "-", stdin="while True: pass", THREADBOX_CELL_TIMEOUT_SECONDS="1")
+    large = run(tmp_path, "exec", "-", stdin="b'x' * (1 << 30)", THREADBOX_MEMORY_MIB="128")
+
+    assert re.search(r"^Timed out after \d+\.\d s\.$", slow.stderr, re.M)
+    assert slow.returncode == 124
+    assert re.search(r"^Out of memory after \d+\.\d s\.$", large.stderr, re.M)
+    assert large.returncode == 137
 
 
 def test_exec_of_no_file_is_a_usage_error(tmp_path: Path) -> None:
