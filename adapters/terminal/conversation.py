@@ -109,11 +109,14 @@ class Conversation:
 
 
 async def _message(keyboard: Keyboard) -> str | None:
-    """A line; or where it opens a code block, all lines to the end of that."""
+    """A line; or where it opens a code block, all lines to the end of that. Who leaves the block begins anew."""
     text = await keyboard.line("> ")
     while text is not None and in_code_block(text):
         line = await keyboard.line("... ")
-        if line is None:
+        if keyboard.was_left:
+            text = await keyboard.line("> ")
+        elif line is None:
             return text
-        text = f"{text}\n{line}"
+        else:
+            text = f"{text}\n{line}"
     return text
