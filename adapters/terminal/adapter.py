@@ -18,12 +18,13 @@ ENDS: set[Sign] = {"done", "failed", "stopped"}
 Keep = Callable[[Artifact], Awaitable[Kept]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Course:
-    """How a message's turn goes: whether it has begun, and the sign that it ends with."""
+    """How a message's turn goes: whether it has begun, the sign that it ends with, and the turn that may be retried."""
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     end: asyncio.Future[Sign] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    retry: str = ""
 
 
 class TerminalPlatform:
@@ -84,6 +85,8 @@ class TerminalPlatform:
         raise LookupError(attachment.name)
 
     async def _show(self, reply: Reply) -> None:
+        for course in self._courses.values():
+            course.retry = reply.turn_id if "retry" in reply.actions else ""
         if reply.key == self._ended:
             return  # told again with its buttons, which a terminal has not
         kept: dict[str, Kept] = {}

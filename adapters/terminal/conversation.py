@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from adapters.terminal.adapter import Course, TerminalPlatform
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.inbound import message
 from adapters.terminal.keyboard import Keyboard
 from bot.errors import Refused
-from bot.model import ThreadKey
+from bot.model import IncomingMessage, Receipt, ThreadKey, Turn
 from bot.ports import Clock, Commands, Intake, Sign
 from bot.text import in_code_block
 
 STOPPING = "Stopping. Ctrl-C again leaves."
 LEAVING = "Leaving."
 LEAVING_SECONDS = 10.0  # code that does not want to stop is killed before
+RETRY = "retry"
+MAY_RETRY = "Type retry to try again."
+NOTHING_FAILED = "There is nothing to try again: the last request did not fail."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,13 @@ ENDS: dict[Sign, Answered] = {
 }
 
 
+class Failed(NamedTuple):
+    """A turn that may be retried, and what it was to answer."""
+
+    turn_id: str
+    sent: IncomingMessage
+
+
 class Conversation:
     """One thread. Ctrl-C, `interrupted`, stops the turn that runs; at the prompt, or again, it leaves."""
 
@@ -52,18 +62,30 @@ class Conversation:
         self._keyboard: Keyboard | None = None
         self._note: Callable[[str], None]
         self._stop: asyncio.Event | None = None  # of the turn that runs
+        self._failed: Failed | None = None  # the last turn, where it is that
 
     async def ask(self, text: str) -> Answered:
         """Say something; the end of its turn."""
         sent = message(text, self._config, uuid.uuid4().hex, self._clock())
+        return await self._follow(sent, self._intake.take(sent, self._platform))
+
+    async def retry(self) -> Answered:
+        """Ask again what failed; the end of that turn."""
+        if self._failed is None:
+            return Answered(status="refused", words=NOTHING_FAILED)
+        return await self._follow(self._failed.sent, self._intake.retry(self._failed.turn_id))
+
+    async def _follow(self, sent: IncomingMessage, begin: Awaitable[Receipt | Turn]) -> Answered:
         with self._platform.following(sent.message_id) as course:
             stop = self._stop = asyncio.Event()
             stopper = asyncio.ensure_future(self._stop_when_asked(sent.key, course, stop))
             try:
-                receipt = await self._intake.take(sent, self._platform)
-                if receipt.kind == "command":
-                    return Answered(status="done", words=receipt.answer)
-                return ENDS[await asyncio.shield(course.end)]
+                begun = await begin
+                if isinstance(begun, Receipt) and begun.kind == "command":
+                    return Answered(status="done", words=begun.answer)
+                end = await asyncio.shield(course.end)
+                self._failed = Failed(course.retry, sent) if end == "failed" and course.retry else None
+                return ENDS[end]
             except Refused as error:
                 return Answered(status="refused", words=error.for_people)
             except asyncio.CancelledError:  # nobody else would stop its code, and while that runs nothing is saved
@@ -90,9 +112,11 @@ class Conversation:
         self._keyboard, self._note = keyboard, note
         while (text := await _message(keyboard)) is not None:
             if text.strip():
-                answered = await self.ask(text)
+                answered = await (self.retry() if _is_retry(text) else self.ask(text))
                 if answered.words:
                     say(answered.words)
+                if answered.status == "failed" and self._failed is not None:
+                    say(MAY_RETRY)
 
     def interrupted(self) -> bool:
         """Do what Ctrl-C asks for; false where that is to end the program, as it always is for a pipe."""
@@ -106,6 +130,10 @@ class Conversation:
         self._stop.set()
         self._note(STOPPING)
         return True
+
+
+def _is_retry(text: str) -> bool:
+    return text.strip().lower().rstrip(".!") == RETRY
 
 
 async def _message(keyboard: Keyboard) -> str | None:

@@ -119,6 +119,22 @@ def test_a_failure_is_said_once_and_no_log_stands_between(tmp_path: Path, model:
     assert "model.failed" not in said
 
 
+def test_what_failed_is_asked_again_by_a_word(tmp_path: Path, model: ModelServer) -> None:
+    model.script += [Fault(401), "Here I am."]
+
+    with terminal(tmp_path, "chat", **configured(model)) as screen:
+        screen.wait_for("> ")
+        screen.type("hello")
+        screen.wait_for("did not accept the key")
+        screen.wait_for("Type retry to try again.")
+        screen.wait_for("> ")
+        screen.type("retry")
+        screen.wait_for("Here I am.")
+        screen.wait_for("> ")
+        screen.type("retry")
+        screen.wait_for("nothing to try again")
+
+
 def test_a_code_block_may_be_typed_in_lines(tmp_path: Path) -> None:
     with terminal(tmp_path, "chat") as screen:
         screen.wait_for("> ")
