@@ -62,7 +62,7 @@ class Chat:
         screen = _screen()
         async with App(settings, durable=False, on_exit="save") as app:
             platform = TerminalPlatform(screen, _keeper(app.parts, self._out))
-            await app.serve({platform.name: platform})
+            await app.serve({platform.name: platform}, lost=platform.lost)
             conversation = _conversation(app.parts, platform, self._config)
             with closing(Keyboard()) as keyboard:
                 self._conversation = conversation
@@ -83,7 +83,7 @@ async def ask(settings: Settings, text: str, thread: str | None, out: Path | Non
     lines = JsonLines(sys.stdout) if as_json else None
     async with App(settings, durable=False, on_exit="save" if thread else "remove") as app:
         platform = TerminalPlatform(lines or _screen(), _keeper(app.parts, out) if out is not None else None)
-        await app.serve({platform.name: platform})
+        await app.serve({platform.name: platform}, lost=platform.lost)
         config = TerminalConfig(thread=thread or f"ask-{uuid.uuid4().hex[:8]}")
         try:
             answered = await _conversation(app.parts, platform, config).ask(text)

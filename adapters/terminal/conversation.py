@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from adapters.terminal.adapter import Course, TerminalPlatform
+from adapters.terminal.adapter import Course, End, TerminalPlatform
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.inbound import message
 from adapters.terminal.keyboard import Keyboard
 from bot.errors import Refused
 from bot.model import IncomingMessage, Receipt, ThreadKey, Turn
-from bot.ports import Clock, Commands, Intake, Sign
+from bot.ports import Clock, Commands, Intake
 from bot.text import in_code_block
 
 STOPPING = "Stopping. Ctrl-C again leaves."
@@ -24,6 +24,7 @@ LEAVING_SECONDS = 10.0  # code that does not want to stop is killed before
 RETRY = "retry"
 MAY_RETRY = "Type retry to try again."
 NOTHING_FAILED = "There is nothing to try again: the last request did not fail."
+LOST = "Something went wrong on my side, and what became of your request could not be kept. Please ask again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +35,11 @@ class Answered:
     words: str = ""
 
 
-ENDS: dict[Sign, Answered] = {
+ENDS: dict[End, Answered] = {
     "done": Answered(status="done"),
     "failed": Answered(status="failed"),
     "stopped": Answered(status="stopped"),
+    "lost": Answered(status="failed", words=LOST),
 }
 
 

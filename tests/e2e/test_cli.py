@@ -6,7 +6,9 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -77,6 +79,27 @@ def test_ask_as_json_tells_while_the_code_still_runs(tmp_path: Path) -> None:
     assert first == {"type": "output", "part": 0, "text": "spinning\n"}
     assert (json.loads(last)["type"], json.loads(last)["status"]) == ("end", "stopped")
     assert asked.returncode == json.loads(last)["exit_code"] == 130
+
+
+def test_a_turn_whose_database_failed_is_said_to_have_ended(tmp_path: Path) -> None:
+    block = "```\nimport time\nprint('begun', flush=True)\ntime.sleep(2)\n```"
+    with subprocess.Popen(
+        command("ask", block, "--json"),
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+    ) as asked:
+        assert asked.stdout is not None
+        asked.stdout.readline()
+        with closing(sqlite3.connect(next((tmp_path / "data").glob("*.sqlite")))) as database:
+            database.execute("DROP TABLE turns")
+        *_, last = asked.communicate(timeout=60)[0].splitlines()
+
+    assert asked.returncode == 1
+    assert (json.loads(last)["type"], json.loads(last)["status"]) == ("end", "failed")
+    assert "Please ask again." in json.loads(last)["text"]
 
 
 def test_ask_as_json_ends_with_what_no_reply_says(tmp_path: Path) -> None:

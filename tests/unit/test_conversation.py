@@ -6,9 +6,11 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from adapters.terminal import Conversation, Screen, TerminalPlatform
 from adapters.terminal.config import TerminalConfig
-from adapters.terminal.conversation import MAY_RETRY, NOTHING_FAILED, Answered
+from adapters.terminal.conversation import LOST, MAY_RETRY, NOTHING_FAILED, Answered
 from bot.memory_queue import MemoryTurnQueue
 from bot.model import Action, IncomingMessage, Notice, Receipt, Reply, Turn
 from bot.ports import Platform
@@ -17,13 +19,14 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class Desk:
-    """An Intake, and the runner of its queue. A turn of the script ends well, or fails with an action."""
+    """An Intake, and the runner of its queue. A turn of the script ends well, fails with an action, or breaks off."""
 
-    def __init__(self, *script: Action | None) -> None:
+    def __init__(self, *script: Action | Exception | None) -> None:
         self.script = list(script)
         self.asked: list[str] = []
         self.queue = MemoryTurnQueue()
         self.platform = TerminalPlatform(Screen(io.StringIO()))
+        self.queue.lost = self.platform.lost
         self.turns: dict[str, Turn] = {}
 
     async def take(self, message: IncomingMessage, platform: Platform) -> Receipt:
@@ -46,6 +49,8 @@ class Desk:
         self.asked.append(message.text)
         await self.platform.mark(message, "working")
         end = self.script.pop(0)
+        if isinstance(end, Exception):
+            raise end
         if end is not None:
             notice = Notice(text="It failed.", level="error")
             reply = Reply(turn_id=turn_id, part=0, blocks=(notice,), final=True, actions=(end,))
@@ -100,3 +105,14 @@ async def test_who_asks_once_may_say_retry_to_the_agent() -> None:
 
     assert await (await conversation(desk)).ask("retry") == Answered(status="done")
     assert desk.asked == ["retry"]
+
+
+async def test_a_turn_that_breaks_off_without_a_word_is_seen_to_end() -> None:
+    desk = Desk("retry", OSError("the disk is full"), None)
+
+    with capture_logs() as logs:
+        said = await talk(desk, "plot", "retry", "retry", "and now?")
+
+    assert said == [MAY_RETRY, LOST, NOTHING_FAILED]
+    assert desk.asked == ["plot", "plot", "and now?"]
+    assert [entry["event"] for entry in logs] == ["turn.lost"]
