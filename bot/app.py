@@ -150,8 +150,8 @@ class App:
         """Open what platforms need; it is closed after the queue, so that replies go out to the end."""
         return await self._stack.enter_async_context(context)
 
-    async def serve(self, platforms: Mapping[str, Platform]) -> None:
-        """Take turns from the queue and answer on these platforms, until the app is closed."""
+    async def serve(self, platforms: Mapping[str, Platform], *, lost: Callable[[], None] = lambda: None) -> None:
+        """Answer the queue's turns on these platforms until closed. A queue in memory calls `lost` if one breaks."""
         agent = make_agent(self._settings)
         runner = TurnRunner(
             turns=self._turns,
@@ -179,6 +179,7 @@ class App:
             group.create_task(agent.load(), name="agent-loading")
         self._stack.callback(group.create_task(self._front.releases.run(), name="releases").cancel)
         if isinstance(self._queue, MemoryTurnQueue):
+            self._queue.lost = lost
             return
         for name, seconds, sweep in (
             ("turns", SWEEP_SECONDS, self.parts.intake.sweep),

@@ -17,6 +17,7 @@ from adapters.terminal import Conversation, JsonLines, Keyboard, Screen, Termina
 from adapters.terminal.adapter import Keep
 from adapters.terminal.config import TerminalConfig
 from adapters.terminal.outbound import Kept
+from bot.cell_words import cell_words
 from bot.clock import utc_now
 from bot.displays import as_text
 from bot.images import have_image
@@ -61,7 +62,7 @@ class Chat:
         screen = _screen()
         async with App(settings, durable=False, on_exit="save") as app:
             platform = TerminalPlatform(screen, _keeper(app.parts, self._out))
-            await app.serve({platform.name: platform})
+            await app.serve({platform.name: platform}, lost=platform.lost)
             conversation = _conversation(app.parts, platform, self._config)
             with closing(Keyboard()) as keyboard:
                 self._conversation = conversation
@@ -82,7 +83,7 @@ async def ask(settings: Settings, text: str, thread: str | None, out: Path | Non
     lines = JsonLines(sys.stdout) if as_json else None
     async with App(settings, durable=False, on_exit="save" if thread else "remove") as app:
         platform = TerminalPlatform(lines or _screen(), _keeper(app.parts, out) if out is not None else None)
-        await app.serve({platform.name: platform})
+        await app.serve({platform.name: platform}, lost=platform.lost)
         config = TerminalConfig(thread=thread or f"ask-{uuid.uuid4().hex[:8]}")
         try:
             answered = await _conversation(app.parts, platform, config).ask(text)
@@ -155,6 +156,7 @@ async def _pass_on(run: AsyncGenerator[RunEvent, None], say: Say) -> int:
                     say(f"Waiting for room: {event.before} before this.")
                 case Outcome():
                     exit_code = event.exit_code
-                    if event.status not in ("ok", "error"):
-                        say(f"{event.status}: {event.error_message}".rstrip(": "))
+                    words = cell_words(event.status, event.duration_ms, exit_code, event.error_message)
+                    if words and event.status != "error":  # that is said by what it printed, and by our exit code
+                        say(words)
     return exit_code

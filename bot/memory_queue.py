@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from bot.model import Json
 from bot.turn import TurnRunner
+
+log = structlog.get_logger()
 
 
 class MemorySteps:
@@ -23,9 +27,13 @@ class MemorySteps:
 
 
 class MemoryTurnQueue:
-    """The TurnQueue port in this process: a lock a thread keeps the order."""
+    """The TurnQueue port in this process: a lock a thread keeps the order.
+
+    `lost` is called when a turn broke off with an error, as when the database failed: nothing was said of its end.
+    """
 
     def __init__(self) -> None:
+        self.lost: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: TurnRunner | None = None
         self._seen: set[str] = set()
@@ -41,7 +49,7 @@ class MemoryTurnQueue:
             self._seen.add(turn_id)
             task = asyncio.ensure_future(self._run(turn_id, thread_id))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
 
     async def aclose(self) -> None:
         """Cut off what runs."""
@@ -53,3 +61,9 @@ class MemoryTurnQueue:
         assert self._runner is not None  # noqa: S101 - enqueue comes after start
         async with self._order.setdefault(thread_id, asyncio.Lock()):
             await self._runner.run(turn_id, MemorySteps())
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("turn.lost", exc_info=error)
+            self.lost()

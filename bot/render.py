@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bot.cell_words import cell_words
 from bot.model import (
     Action,
     Block,
@@ -177,21 +178,6 @@ def _notices(result: CellResult) -> list[Block]:
 
 
 def _words(result: CellResult) -> str:
-    after = f" after {result.duration_ms / 1000:.1f} s" if result.duration_ms else ""
-    match result.status:
-        case "timeout":
-            return f"Timed out{after}."
-        case "oom":
-            return f"Out of memory{after}."
-        case "interrupted":
-            return f"Stopped{after}."
-        case "output_limit":
-            return "Stopped: it printed too much."
-        case "crashed" | "lost":
-            return result.message or "The interpreter ended."
-        case "error" if not result.message:  # what ends so without an error of Python's has shown no traceback
-            return f"Exit code {result.exit_code}."
-        case "error" if not result.output.strip():
-            return result.message
-        case _:
-            return ""
+    if result.status == "error" and result.message and result.output.strip():
+        return ""  # the traceback has said it
+    return cell_words(result.status, result.duration_ms, result.exit_code, result.message)

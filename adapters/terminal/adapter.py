@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from adapters.terminal.config import NAME
 from adapters.terminal.outbound import Kept
@@ -16,14 +17,16 @@ from bot.ports import Sign
 ENDS: set[Sign] = {"done", "failed", "stopped"}
 
 Keep = Callable[[Artifact], Awaitable[Kept]]
+End = Sign | Literal["lost"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Course:
-    """How a message's turn goes: whether it has begun, and the sign that it ends with."""
+    """How a message's turn goes: whether it has begun, the sign that it ends with, and the turn that may be retried."""
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    end: asyncio.Future[Sign] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    end: asyncio.Future[End] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    retry: str = ""
 
 
 class TerminalPlatform:
@@ -50,6 +53,12 @@ class TerminalPlatform:
         finally:
             del self._courses[message_id]
             self._shown.working(False)
+
+    def lost(self) -> None:
+        """A turn broke off in a way that left nobody to mark its end; one runs at a time here."""
+        for course in self._courses.values():
+            if not course.end.done():
+                course.end.set_result("lost")
 
     async def mark(self, message: IncomingMessage, sign: Sign) -> None:
         """See bot.ports.Platform."""
@@ -84,6 +93,8 @@ class TerminalPlatform:
         raise LookupError(attachment.name)
 
     async def _show(self, reply: Reply) -> None:
+        for course in self._courses.values():
+            course.retry = reply.turn_id if "retry" in reply.actions else ""
         if reply.key == self._ended:
             return  # told again with its buttons, which a terminal has not
         kept: dict[str, Kept] = {}

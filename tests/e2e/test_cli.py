@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -78,6 +81,27 @@ def test_ask_as_json_tells_while_the_code_still_runs(tmp_path: Path) -> None:
     assert asked.returncode == json.loads(last)["exit_code"] == 130
 
 
+def test_a_turn_whose_database_failed_is_said_to_have_ended(tmp_path: Path) -> None:
+    block = "```\nimport time\nprint('begun', flush=True)\ntime.sleep(2)\n```"
+    with subprocess.Popen(
+        command("ask", block, "--json"),
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+    ) as asked:
+        assert asked.stdout is not None
+        asked.stdout.readline()
+        with closing(sqlite3.connect(next((tmp_path / "data").glob("*.sqlite")))) as database:
+            database.execute("DROP TABLE turns")
+        *_, last = asked.communicate(timeout=60)[0].splitlines()
+
+    assert asked.returncode == 1
+    assert (json.loads(last)["type"], json.loads(last)["status"]) == ("end", "failed")
+    assert "Please ask again." in json.loads(last)["text"]
+
+
 def test_ask_as_json_ends_with_what_no_reply_says(tmp_path: Path) -> None:
     told, refused = (run(tmp_path, "ask", text, "--json") for text in ("help", " "))
 
@@ -114,6 +138,16 @@ def test_exec_passes_output_and_exit_code_on(tmp_path: Path) -> None:
 
 def test_exec_reads_standard_input(tmp_path: Path) -> None:
     assert run(tmp_path, "exec", "-", stdin="print(6 * 7)").stdout == "42\n"
+
+
+def test_exec_says_how_code_was_ended_as_a_thread_is_told(tmp_path: Path) -> None:
+    slow = run(tmp_path, "exec", "-", stdin="while True: pass", THREADBOX_CELL_TIMEOUT_SECONDS="1")
+    large = run(tmp_path, "exec", "-", stdin="b'x' * (1 << 30)", THREADBOX_MEMORY_MIB="128")
+
+    assert re.search(r"^Timed out after \d+\.\d s\.$", slow.stderr, re.M)
+    assert slow.returncode == 124
+    assert re.search(r"^Out of memory after \d+\.\d s\.$", large.stderr, re.M)
+    assert large.returncode == 137
 
 
 def test_exec_of_no_file_is_a_usage_error(tmp_path: Path) -> None:

@@ -119,6 +119,22 @@ def test_a_failure_is_said_once_and_no_log_stands_between(tmp_path: Path, model:
     assert "model.failed" not in said
 
 
+def test_what_failed_is_asked_again_by_a_word(tmp_path: Path, model: ModelServer) -> None:
+    model.script += [Fault(401), "Here I am."]
+
+    with terminal(tmp_path, "chat", **configured(model)) as screen:
+        screen.wait_for("> ")
+        screen.type("hello")
+        screen.wait_for("did not accept the key")
+        screen.wait_for("Type retry to try again.")
+        screen.wait_for("> ")
+        screen.type("retry")
+        screen.wait_for("Here I am.")
+        screen.wait_for("> ")
+        screen.type("retry")
+        screen.wait_for("nothing to try again")
+
+
 def test_a_code_block_may_be_typed_in_lines(tmp_path: Path) -> None:
     with terminal(tmp_path, "chat") as screen:
         screen.wait_for("> ")
@@ -126,6 +142,25 @@ def test_a_code_block_may_be_typed_in_lines(tmp_path: Path) -> None:
             screen.type(line)
             screen.wait_for("... ")
         screen.type("```")
-        screen.wait_for("└─")
         screen.wait_for("line 0\r\nline 1\r\n")
         screen.wait_for("> ")
+
+
+def test_ctrl_c_throws_a_half_typed_code_block_away_and_what_is_typed_next_is_heard(tmp_path: Path) -> None:
+    with terminal(tmp_path, "chat") as screen:
+        screen.wait_for("> ")
+        for line in ("```python", "print('thrown', 'away')"):
+            screen.type(line)
+            screen.wait_for("... ")
+        screen.press(b"print('half")
+        screen.wait_for("print('half")
+        screen.press(CTRL_C)
+        screen.wait_for("> ")
+        screen.type("```print('next', 'line')```")
+        said = screen.wait_for("next line\r\n")
+        screen.wait_for("> ")
+        screen.press(CTRL_C)
+        code = screen.end()
+
+    assert code == 0
+    assert "thrown away" not in said
