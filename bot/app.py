@@ -53,6 +53,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SWEEP_SECONDS = 30.0
+# for a database that does not answer, before a turn is given up: somebody at a terminal looks on
+PATIENCE_SECONDS, PATIENCE_OF_WHO_WAITS_SECONDS = 24 * 3600.0, 5.0
 RESULTS_SECONDS = 6 * 3600.0
 NO_KEY = "none"  # a local model server wants a key in the header, any key
 
@@ -161,7 +163,7 @@ class App:
             agent=agent,
             platforms=platforms,
             stops=self._stops,
-            limits=turn_limits(self._settings),
+            limits=turn_limits(self._settings, durable=self._durable),
             redactor=self._redactor,
             waiting=self._front.waiting,
             options=self._front.effective,
@@ -237,10 +239,11 @@ def intake_limits(settings: Settings) -> IntakeLimits:
     )
 
 
-def turn_limits(settings: Settings) -> TurnLimits:
+def turn_limits(settings: Settings, *, durable: bool) -> TurnLimits:
     """A turn's slice of the settings."""
     return TurnLimits(
         seconds=settings.turn_seconds,
+        patience_seconds=PATIENCE_SECONDS if durable else PATIENCE_OF_WHO_WAITS_SECONDS,
         work=WorkLimits(
             upload_bytes=settings.upload_mib * MIB,
             cells=CellLimits(

@@ -37,7 +37,6 @@ SIGNS: dict[TurnStatus, Sign] = {"done": "done", "stopped": "stopped", "failed":
 UPGRADED = "I was upgraded while I was at this, and cannot go on where I was. Press Retry to run it again."
 BROKEN = "Something went wrong on my side. Your message is kept."
 INTERRUPT_AGAIN_SECONDS = 0.2
-PATIENCE_SECONDS = 24 * 3600.0  # for a database that does not answer, before a turn is given up
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 20.0  # doubled each time
 SIGN_SECONDS = 5.0  # for a reaction; a platform that does not take one delays nothing
 
@@ -48,6 +47,8 @@ class TurnLimits:
 
     seconds: float
     work: WorkLimits
+    patience_seconds: float
+    """How long a turn that cannot be read, or cannot say how it ended, waits for a database that does not answer."""
 
 
 class Spent:
@@ -112,7 +113,7 @@ class TurnRunner:
             self._ended()
 
     async def _known(self, turn_id: str, steps: Steps) -> TurnStatus:
-        turn = await _patiently(lambda: self._turns.turn(turn_id))
+        turn = await self._patiently(lambda: self._turns.turn(turn_id))
         platform = self._platforms.get(turn.key.platform)
         if turn.status in ENDED:
             if turn.status == "stopped" and platform is not None:  # withdrawn before it began, which only this tells
@@ -135,7 +136,24 @@ class TurnRunner:
                 return "failed"
 
     async def _finish(self, turn_id: str, status: TurnStatus, memory: Json | None, cost: Cost | None = None) -> None:
-        await _patiently(lambda: self._turns.finish(turn_id, status, memory, cost))
+        await self._patiently(lambda: self._turns.finish(turn_id, status, memory, cost))
+
+    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
+        """Try until it works. In the queue a turn that failed would never be taken up again, and hold its thread and
+        its author's next ones."""
+        until = asyncio.get_running_loop().time() + self._limits.patience_seconds
+        seconds = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await do()
+            except LookupError:
+                raise
+            except Exception:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+                log.warning("turn.store_failed", again_s=seconds, exc_info=seconds == FIRST_RETRY_SECONDS)
+            await asyncio.sleep(seconds)
+            seconds = min(seconds * 2, LONGEST_RETRY_SECONDS)
 
     async def _tell_broken(self, turn: Turn, platform: Platform) -> None:
         await self._sign(platform, turn.message, "failed")
@@ -151,7 +169,7 @@ class TurnRunner:
 
         # in a life that goes on after a crash this is what the first life found
         is_new = (await steps.step("begin", status_before))["status"] == "queued"
-        if not await _patiently(lambda: self._turns.start(turn.id)):
+        if not await self._patiently(lambda: self._turns.start(turn.id)):
             return "joined"
         log.info("turn.begun", again=turn.status != "queued")
         await self._sign(platform, turn.message, "working")
@@ -231,26 +249,6 @@ class TurnRunner:
                 await platform.mark(message, sign)
         except Exception:  # a reaction that cannot be set must not cost the turn
             log.exception("turn.sign_failed", sign=sign)
-
-
-async def _patiently(do: Callable[[], Awaitable[T]]) -> T:
-    """Try until it works. A turn that cannot be read, or cannot say how it ended, waits.
-
-    In the queue a turn that failed would never be taken up again, and hold its thread and its author's next ones.
-    """
-    until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-    seconds = FIRST_RETRY_SECONDS
-    while True:
-        try:
-            return await do()
-        except LookupError:
-            raise
-        except Exception:
-            if asyncio.get_running_loop().time() > until:
-                raise
-            log.warning("turn.store_failed", again_s=seconds, exc_info=seconds == FIRST_RETRY_SECONDS)
-        await asyncio.sleep(seconds)
-        seconds = min(seconds * 2, LONGEST_RETRY_SECONDS)
 
 
 async def _interrupt_on_stop(lease: Lease, stop: Stop) -> None:

@@ -160,7 +160,9 @@ async def running_parts(
         agent=agent or DirectAgent(),
         platforms=platforms,
         stops=stops,
-        limits=TurnLimits(seconds=turn_seconds, work=WorkLimits(upload_bytes=1 << 20, cells=cells)),
+        limits=TurnLimits(
+            seconds=turn_seconds, patience_seconds=60, work=WorkLimits(upload_bytes=1 << 20, cells=cells)
+        ),
         redactor=Redactor([SECRET]),
         waiting=front.waiting,
         options=front.effective,
