@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 import structlog
 
 from bot.model import Reply, ThreadKey
-from bot.ports import Platform
+from bot.ports import GONE, Platform
 from bot.secrets import Redactor
 from bot.store_ports import Outbox
 
@@ -94,38 +94,40 @@ class TurnDelivery:
     async def _deliver(self, reply: Reply) -> None:
         known = reply.part in self._ids
         written = known and not reply.final
-        message_id = self._ids.get(reply.part)
         until = asyncio.get_running_loop().time() + FINAL_SECONDS
         for attempt in itertools.count():
             try:
                 if not written:
                     await self._outbox.write(reply)
                     written = True
-                if message_id is None and known:
-                    message_id = await self._platform.find(self._key, reply)
-                if message_id is None:
-                    message_id = await self._platform.publish(self._key, reply) or None
-                    if message_id is None:
-                        return
-                    await self._outbox.posted(reply, message_id)
-                else:
-                    message_id = await self._update(message_id, reply)
+                if not await self._show(reply, known=known):
+                    return
                 break
             except Exception:
                 log.exception("delivery.failed", reply=reply.key, attempt=attempt)
                 known = True
-                if attempt + 1 >= TRIES and not (reply.final and asyncio.get_running_loop().time() < until):
+                # who does not take one final reply is not waited for with each of the others
+                lasts = reply.final and not self.undelivered and asyncio.get_running_loop().time() < until
+                if attempt + 1 >= TRIES and not lasts:
                     self.undelivered |= reply.final
                     break
                 await asyncio.sleep(min(FIRST_RETRY_SECONDS * 2**attempt, LONGEST_RETRY_SECONDS))
-        self._ids[reply.part] = message_id
+        self._ids.setdefault(reply.part, None)
         self._sent[reply.part] = reply
 
-    async def _update(self, message_id: str, reply: Reply) -> str:
-        changed = await self._platform.update(self._key, message_id, reply)
-        if changed is not None and changed != message_id:
-            await self._outbox.posted(reply, changed)
-        return changed or message_id
+    async def _show(self, reply: Reply, *, known: bool) -> bool:
+        """Post a reply or change what was posted; false where the platform wants it when it has grown."""
+        kept = message_id = self._ids.get(reply.part)
+        if message_id is None and known:
+            message_id = await self._platform.find(self._key, reply)
+        if message_id is None:
+            message_id = await self._platform.publish(self._key, reply)
+        elif message_id != GONE:
+            message_id = await self._platform.update(self._key, message_id, reply) or message_id
+        if message_id and message_id != kept:  # only now: until its files are there too it is for the sweep
+            self._ids[reply.part] = message_id
+            await self._outbox.posted(reply, message_id)
+        return bool(message_id)
 
     def close(self) -> None:
         """Say that nothing more comes."""
