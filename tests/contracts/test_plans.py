@@ -1,4 +1,4 @@
-"""What every mention asks of the store reads no whole table, as SQLite plans it."""
+"""What every mention, or every sweep, asks of the store reads no whole table, as SQLite plans it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from bot.model import IncomingMessage, Person, ThreadKey, Turn
-from bot.store import Database, SqlWaiting
+from bot.store import Database, SqlOutbox, SqlWaiting
 from bot.store.schema import metadata
 from tests.doubles.database import new_database
 
@@ -27,9 +27,17 @@ def waiting(database: Database) -> SqlWaiting:
     return SqlWaiting(database, lambda: NOW)
 
 
+def outbox(database: Database) -> SqlOutbox:
+    return SqlOutbox(database, lambda: NOW)
+
+
 ASKED: dict[str, Callable[[Database], Awaitable[object]]] = {
     "what a turn took up": lambda database: waiting(database).joined(TURN.id),
     "what failed tries had taken up": lambda database: waiting(database).left_behind(TURN),
+    "what is not posted": lambda database: outbox(database).undelivered(20, platforms=["test"]),
+    "what is not posted on several platforms": lambda database: outbox(database).undelivered(
+        20, platforms=["test", "other"], without=[KEY]
+    ),
 }
 
 
@@ -53,3 +61,4 @@ async def test_nothing_reads_a_whole_table(tmp_path: Path, asked: str) -> None:
     whole = tuple(f"SCAN {name}" for name in metadata.tables)
     assert any(step.startswith("SEARCH ") for step in plan)
     assert not any(step.startswith(whole) for step in plan), plan
+    assert not any("(platform=?)" in step for step in plan), plan  # an index, of which that is nearly all

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.discord import calls
-from bot.delivery import deliver_again
+from bot.delivery import Redelivery
 from bot.model import ThreadKey
 from bot.ports import GONE
 from tests.doubles.discord_bot import DiscordBot
@@ -210,7 +210,7 @@ async def test_a_swept_up_answer_is_found_and_not_said_again(bot: DiscordBot, mo
     outbox: Any = GivenUp(entries[0].replies[-1], key)
     before = len(bot.people.messages(asked))
 
-    await deliver_again(outbox, {"discord": bot.discord.platform})
+    await Redelivery(outbox, {"discord": bot.discord.platform}).sweep()
 
     assert len(bot.people.messages(asked)) == before
 

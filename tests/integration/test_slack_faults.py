@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from adapters.slack import stream as streams
-from bot.delivery import deliver_again
+from bot.delivery import Redelivery
 from bot.errors import ConfigurationError
 from bot.model import ThreadKey
 from bot.ports import GONE
@@ -289,8 +290,10 @@ async def test_an_answer_that_was_given_up_is_swept_up_with_its_files(bot: Slack
     for file in bot.server.api.files.values():
         file["channels"] = []
 
-    posted = await deliver_again(GivenUp(given_up[0], thread_of(ts)), bot.parts.platforms)  # type: ignore[arg-type]
+    outbox: Any = GivenUp(given_up[0], thread_of(ts))
 
-    assert posted == 1
+    settled = await Redelivery(outbox, bot.parts.platforms).sweep()
+
+    assert settled == 1
     assert bot.people.shown(ts).count("[file a.txt]") == 1
     assert sum("open('a.txt'" in words(message) for message in bot.people.thread(ts)) == 1

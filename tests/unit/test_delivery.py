@@ -1,4 +1,4 @@
-"""A platform that takes nothing costs a turn little."""
+"""A platform that takes nothing costs a turn little, and the answers of other threads nothing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from collections import Counter
 from collections.abc import Collection
 
 from bot.delivery import (
+    AGAIN_MOST,
     FINAL_SECONDS,
+    LEFT_ALONE_SECONDS,
     LONGEST_RETRY_SECONDS,
     TRIES,
+    Redelivery,
     delivering,
 )
 from bot.model import PostedReply, Reply, Text, ThreadKey
 from bot.ports import GONE
 from bot.secrets import Redactor
-from tests.doubles.clock import VirtualTime, in_virtual_time
+from tests.doubles.clock import Clock, VirtualTime, in_virtual_time
 from tests.doubles.platform import MemoryPlatform
 
 Left = tuple[ThreadKey, Reply]
 
 
 class MemoryOutbox:
-    """What a turn needs of the Outbox port."""
+    """The Outbox port; what is `left` is not posted."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: list[Left]) -> None:
+        self.left = left
         self.ids: dict[str, str] = {}
 
     async def replies(self, turn_id: str) -> list[PostedReply]:
@@ -35,6 +39,12 @@ class MemoryOutbox:
 
     async def posted(self, reply: Reply, message_id: str) -> None:
         self.ids[reply.key] = message_id
+        self.left = [(key, one) for key, one in self.left if one != reply]
+
+    async def undelivered(
+        self, limit: int, *, platforms: Collection[str], without: Collection[ThreadKey] = ()
+    ) -> list[Left]:
+        return [(key, one) for key, one in self.left if key.platform in platforms and key not in without][:limit]
 
 
 class PickyPlatform(MemoryPlatform):
@@ -67,7 +77,7 @@ async def deliver(platform: MemoryPlatform, outbox: MemoryOutbox, key: ThreadKey
 
 @in_virtual_time
 async def test_a_platform_that_is_away_is_waited_for_once_in_a_turn_not_with_each_reply() -> None:
-    platform, outbox = PickyPlatform(away={"t"}), MemoryOutbox()
+    platform, outbox = PickyPlatform(away={"t"}), MemoryOutbox([])
     replies = [left("t", part)[1] for part in range(4)]
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTime)
@@ -81,7 +91,7 @@ async def test_a_platform_that_is_away_is_waited_for_once_in_a_turn_not_with_eac
 
 @in_virtual_time
 async def test_a_thread_that_is_gone_is_neither_tried_again_nor_changed() -> None:
-    platform, outbox = PickyPlatform(gone={"t"}), MemoryOutbox()
+    platform, outbox = PickyPlatform(gone={"t"}), MemoryOutbox([])
     key, grows = left("t", final=False)
 
     async with delivering(outbox, platform, key, "t", Redactor([])) as delivery:
@@ -92,3 +102,28 @@ async def test_a_thread_that_is_gone_is_neither_tried_again_nor_changed() -> Non
 
     assert (delivery.undelivered, outbox.ids) == (False, {grows.key: GONE})
     assert (platform.tried[grows.key], platform.edits) == (1, 0)
+
+
+async def test_threads_that_fail_do_not_keep_newer_ones_waiting() -> None:
+    dead = [left(f"dead{number}") for number in range(2 * AGAIN_MOST)]
+    outbox, platform = MemoryOutbox([*dead, left("alive")]), PickyPlatform(away={key.thread for key, _ in dead})
+    clock = Clock()
+    again = Redelivery(outbox, {"memory": platform}, clock)
+
+    settled = [await again.sweep() for _ in range(4)]
+
+    assert settled == [0, 0, 1, 0]
+    assert set(platform.tried.values()) == {1}
+
+
+async def test_a_thread_that_failed_is_tried_again_in_a_while_and_one_that_is_gone_is_not() -> None:
+    outbox = MemoryOutbox([left("away"), left("away", 1), left("gone")])
+    platform, clock = PickyPlatform(away={"away"}, gone={"gone"}), Clock()
+    again = Redelivery(outbox, {"memory": platform}, clock)
+
+    await again.sweep()
+    await again.sweep()
+    clock.now += LEFT_ALONE_SECONDS + 1
+    await again.sweep()
+
+    assert platform.tried == {"away.0": 2, "gone.0": 1}
