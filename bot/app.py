@@ -18,7 +18,7 @@ from bot.artifacts import BlobArtifacts
 from bot.cells import CellLimits
 from bot.clock import utc_now
 from bot.commands import Commands
-from bot.delivery import deliver_again
+from bot.delivery import Redelivery
 from bot.folder import container_instance, locked, make_private
 from bot.front import make_front
 from bot.intake import Intake, IntakeLimits
@@ -185,7 +185,7 @@ class App:
             return
         for name, seconds, sweep in (
             ("turns", SWEEP_SECONDS, self.parts.intake.sweep),
-            ("replies", SWEEP_SECONDS, lambda: deliver_again(self._outbox, platforms)),
+            ("replies", SWEEP_SECONDS, Redelivery(self._outbox, platforms).sweep),
             ("results", RESULTS_SECONDS, self._queue.forget_results),
         ):
             sweeper = group.create_task(_sweep_forever(sweep, name, seconds), name=f"sweeper-{name}")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import structlog
+from cachetools import TTLCache
 
 from bot.model import Reply, ThreadKey
-from bot.ports import Platform
+from bot.ports import GONE, Platform
 from bot.secrets import Redactor
 from bot.store_ports import Outbox
 
@@ -24,6 +26,8 @@ TRIES = 5  # for what still grows
 FINAL_SECONDS = 300.0  # a platform may be away for so long until an answer is left for the sweep
 LONGEST_RETRY_SECONDS = 20.0
 AGAIN_MOST = 20  # in one sweep
+LEFT_ALONE_SECONDS = 600.0  # a thread that a sweep could not post to
+FAILED_KEPT = 1_000  # of those threads; more than the sweeps of that time can try
 LINGER_SECONDS = 0.05
 FIRST_RETRY_SECONDS = 0.2  # doubled each time
 
@@ -97,38 +101,40 @@ class TurnDelivery:
     async def _deliver(self, reply: Reply) -> None:
         known = reply.part in self._ids
         written = known and not reply.final
-        message_id = self._ids.get(reply.part)
         until = asyncio.get_running_loop().time() + FINAL_SECONDS
         for attempt in itertools.count():
             try:
                 if not written:
                     await self._outbox.write(reply)
                     written = True
-                if message_id is None and known:
-                    message_id = await self._platform.find(self._key, reply)
-                if message_id is None:
-                    message_id = await self._platform.publish(self._key, reply) or None
-                    if message_id is None:
-                        return
-                    await self._outbox.posted(reply, message_id)
-                else:
-                    message_id = await self._update(message_id, reply)
+                if not await self._show(reply, known=known):
+                    return
                 break
             except Exception:
                 log.exception("delivery.failed", reply=reply.key, attempt=attempt)
                 known = True
-                if attempt + 1 >= TRIES and not (reply.final and asyncio.get_running_loop().time() < until):
+                # who does not take one final reply is not waited for with each of the others
+                lasts = reply.final and not self.undelivered and asyncio.get_running_loop().time() < until
+                if attempt + 1 >= TRIES and not lasts:
                     self.undelivered |= reply.final
                     break
                 await asyncio.sleep(min(FIRST_RETRY_SECONDS * 2**attempt, LONGEST_RETRY_SECONDS))
-        self._ids[reply.part] = message_id
+        self._ids.setdefault(reply.part, None)
         self._sent[reply.part] = reply
 
-    async def _update(self, message_id: str, reply: Reply) -> str:
-        changed = await self._platform.update(self._key, message_id, reply)
-        if changed is not None and changed != message_id:
-            await self._outbox.posted(reply, changed)
-        return changed or message_id
+    async def _show(self, reply: Reply, *, known: bool) -> bool:
+        """Post a reply or change what was posted; false where the platform wants it when it has grown."""
+        kept = message_id = self._ids.get(reply.part)
+        if message_id is None and known:
+            message_id = await self._platform.find(self._key, reply)
+        if message_id is None:
+            message_id = await self._platform.publish(self._key, reply)
+        elif message_id != GONE:
+            message_id = await self._platform.update(self._key, message_id, reply) or message_id
+        if message_id and message_id != kept:  # only now: until its files are there too it is for the sweep
+            self._ids[reply.part] = message_id
+            await self._outbox.posted(reply, message_id)
+        return bool(message_id)
 
     def close(self) -> None:
         """Say that nothing more comes."""
@@ -151,22 +157,40 @@ async def delivering(
             delivery.close()
 
 
-async def deliver_again(outbox: Outbox, platforms: Mapping[str, Platform]) -> int:
-    """Post the final replies of ended turns that could not be posted then; how many were."""
-    posted = 0
-    for key, reply in await outbox.undelivered(AGAIN_MOST):
-        platform = platforms.get(key.platform)
-        if platform is None:
-            continue
-        try:
-            message_id = await platform.find(key, reply)
-            if message_id is None:
-                message_id = await platform.publish(key, reply)
-            else:  # its text was posted; what goes with it may not have been
-                message_id = await platform.update(key, message_id, reply) or message_id
-        except Exception:  # one thread that is gone must not keep the others waiting
-            log.exception("delivery.failed_again", reply=reply.key)
-            continue
-        await outbox.posted(reply, message_id)
-        posted += 1
-    return posted
+class Redelivery:
+    """Posts the final replies of ended turns that could not be posted then.
+
+    A thread that fails is left alone for a while, and others are tried before it.
+    """
+
+    def __init__(
+        self, outbox: Outbox, platforms: Mapping[str, Platform], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._outbox = outbox
+        self._platforms = platforms
+        self._failed: TTLCache[ThreadKey, bool] = TTLCache(FAILED_KEPT, LEFT_ALONE_SECONDS, timer=clock)
+
+    async def sweep(self) -> int:
+        """Try up to `AGAIN_MOST`, the oldest first; how many are settled."""
+        settled = 0
+        for key, reply in await self._outbox.undelivered(
+            AGAIN_MOST, platforms=list(self._platforms), without=list(self._failed)
+        ):
+            if key in self._failed:  # by an earlier reply of this sweep
+                continue
+            try:
+                message_id = await self._again(self._platforms[key.platform], key, reply)
+            except Exception:
+                log.exception("delivery.failed_again", reply=reply.key)
+                self._failed[key] = True
+                continue
+            await self._outbox.posted(reply, message_id)
+            settled += 1
+        return settled
+
+    async def _again(self, platform: Platform, key: ThreadKey, reply: Reply) -> str:
+        message_id = await platform.find(key, reply)
+        if message_id is None:
+            return await platform.publish(key, reply)
+        # its text was posted; what goes with it may not have been
+        return await platform.update(key, message_id, reply) or message_id

@@ -30,6 +30,8 @@ from bot.views import Field, LiveSandbox
 Clock = Callable[[], datetime]
 Emit = Callable[[TurnEvent], None]
 Sign = Literal["seen", "queued", "working", "done", "failed", "stopped"]
+GONE = "gone"
+"""The id of a reply whose thread is no more, or is closed to us: it is neither changed nor tried again."""
 
 
 class Platform(Protocol):
@@ -51,17 +53,21 @@ class Platform(Protocol):
     async def publish(self, key: ThreadKey, reply: Reply) -> str:
         """Post a new message in the thread; its id. The platform keeps `reply.key` with it where it can.
 
-        An empty id says that a reply which still grows was not posted yet: it is published when it comes again.
+        An empty id says that a reply which still grows was not posted yet: it is published when it comes again. GONE
+        says that trying again is in vain; what is raised may pass.
         """
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> str | None:
-        """Change a message of ours; its id where that is another now, as when it became several."""
+        """Change a message of ours; its id where that is another now, as when it became several.
+
+        One that is no more, in a thread that may be no more, is no error.
+        """
 
     async def earlier(self, message: IncomingMessage, limit: int) -> list[Quoted]:
         """What was said in the message's thread before it, oldest first; where the platform keeps it for us to read."""
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
-        """The id of the message that carries this reply's key, if it was posted."""
+        """The id of the message that carries this reply's key, if it was posted; None also where it cannot be read."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file that came with a message."""

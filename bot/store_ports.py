@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -147,8 +147,14 @@ class Outbox(Protocol):
     async def posted(self, reply: Reply, message_id: str) -> None:
         """Record the platform's id of a reply."""
 
-    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
-        """Final replies without a platform's id, of turns that ended in the last day and over a minute ago."""
+    async def undelivered(
+        self, limit: int, *, platforms: Collection[str], without: Collection[ThreadKey] = ()
+    ) -> list[tuple[ThreadKey, Reply]]:
+        """Final replies without a platform's id, the oldest first, of turns that ended in the last day.
+
+        Those of other platforms than these and of the threads in `without` are left out, as is what ended less than a
+        minute ago.
+        """
 
 
 class History(Protocol):

@@ -33,13 +33,12 @@ from adapters.discord.writer import Letter, Writer
 from bot.budget import Priority
 from bot.markdown import split
 from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
-from bot.ports import Sign
+from bot.ports import GONE, Sign
 from bot.signs import ENDS
 from bot.store_ports import Artifacts
 
 log = structlog.get_logger()
 
-GONE = "gone"  # the id of a reply whose thread is no more: it is not tried again
 FIND_MOST = 100
 IDS_MOST = 6  # messages of one reply that are remembered
 
@@ -120,7 +119,7 @@ class DiscordPlatform:
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> str | None:
         """See bot.ports.Platform. Progress that cannot be afforded now is left out; what is final never is."""
-        if message_id == GONE or (not reply.final and self._calls.budget.room(GLOBAL) < 1):
+        if not reply.final and self._calls.budget.room(GLOBAL) < 1:
             return None
         post, ids = outbound.post(reply), ids_of(message_id)
         async with self._cards.state(key).lock:
@@ -138,11 +137,10 @@ class DiscordPlatform:
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         """See bot.ports.Platform: by the key in its buttons, or where it has none by its text."""
-        place = await self._places.of(key)
         asked = self._asked.get(key)
         after = int(asked.message_id) if asked is not None else None
         content = outbound.post(reply).parts[0].content
-        for message in await self._calls.history(place.channel, FIND_MOST, after=after, priority=Priority.FINAL):
+        for message in await self._since(key, after):
             if message.author.id != self._us.user_id or card_of(message, self._calls.client.user) is not None:
                 continue
             names = custom_ids(message)
@@ -152,6 +150,16 @@ class DiscordPlatform:
                 self._cards.became(key, message.id)
                 return str(message.id)
         return None
+
+    async def _since(self, key: ThreadKey, after: int | None) -> list[discord.Message]:
+        """Nothing of a thread that is no more: whoever posts there is told so."""
+        try:
+            place = await self._places.of(key)
+            return await self._calls.history(place.channel, FIND_MOST, after=after, priority=Priority.FINAL)
+        except DiscordRefused as error:
+            if error.is_lasting:
+                return []
+            raise
 
     async def earlier(self, message: IncomingMessage, limit: int) -> list[Quoted]:
         """See bot.ports.Platform: of the thread and the message it began with, or of the last hour in the channel."""

@@ -18,7 +18,7 @@ from adapters.slack.stream import Streams
 from adapters.slack.text import harmless, plain
 from bot.budget import Priority
 from bot.model import Attachment, Code, IncomingMessage, Printed, Quoted, Reply, ThreadKey
-from bot.ports import Sign
+from bot.ports import GONE, Sign
 from bot.signs import ENDS
 from bot.store_ports import Artifacts
 from bot.text import title_of
@@ -33,7 +33,7 @@ PAGES_MOST = 10
 ROOM_TO_EDIT = 8.0
 ROOM_TO_GROW = 2.0  # posts that a channel must have left before a reply is shown that is not final
 
-_GONE = {"message_not_found", "cant_update_message", "thread_not_found"}
+_NO_MESSAGE = {"message_not_found", "cant_update_message"}
 
 
 class SlackPlatform:
@@ -68,10 +68,19 @@ class SlackPlatform:
 
     async def publish(self, key: ThreadKey, reply: Reply) -> str:
         """See bot.ports.Platform. A reply that grows is posted only where its channel has room for it."""
-        if reply.final:
+        try:
+            if not reply.final:
+                return await self._begin(key, reply)
             ts = await self._post(key, reply)
             await self._share(key, reply)
-            return ts
+        except SlackRefused as error:
+            if error.is_lasting:
+                log.warning("slack.not_answered", error=str(error))
+                return GONE
+            raise
+        return ts
+
+    async def _begin(self, key: ThreadKey, reply: Reply) -> str:
         ts_or_none = await self._streams.start(key, reply, self._askers.get(key, ""))
         if ts_or_none is not None:
             return ts_or_none
@@ -88,17 +97,21 @@ class SlackPlatform:
                 except SlackRefused as error:
                     self._learn(error)
             return
-        post = outbound.post(reply)
-        if not await self._streams.finish(message_id, reply, post):
-            await self._edit(key, message_id, reply)
-        await self._share(key, reply)
+        try:
+            if not await self._streams.finish(message_id, reply, outbound.post(reply)):
+                await self._edit(key, message_id, reply)
+            await self._share(key, reply)
+        except SlackRefused as error:
+            if not error.is_lasting:
+                raise
+            log.info("slack.not_edited", error=str(error))
 
     async def _edit(self, key: ThreadKey, ts: str, reply: Reply) -> None:
         for _ in range(3):  # each refusal may teach us to ask for less
             try:
                 await self._calls.call("chat.update", priority=Priority.FINAL, **self._message(key, reply), ts=ts)
             except SlackRefused as error:
-                if error.reason in _GONE:
+                if error.reason in _NO_MESSAGE:
                     return  # somebody deleted it
                 if error.reason == "streaming_state_conflict":  # begun by an earlier life of ours
                     await self._calls.call("chat.stopStream", priority=Priority.FINAL, channel=key.channel, ts=ts)
@@ -165,12 +178,16 @@ class SlackPlatform:
         """
         begun = outbound.growing(reply)[:200].split("\n")[0]
         unnamed: str | None = None
-        async for said in self._replies(key, include_all_metadata=True):
-            if outbound.key_of(said) == reply.key:
-                return str(said["ts"])
-            ours = said.get("bot_id") == self._us.bot_id or said.get("user") == self._us.user_id
-            if ours and "metadata" not in said and begun and str(said.get("text", "")).startswith(begun):
-                unnamed = str(said["ts"])
+        try:
+            async for said in self._replies(key, include_all_metadata=True):
+                if outbound.key_of(said) == reply.key:
+                    return str(said["ts"])
+                ours = said.get("bot_id") == self._us.bot_id or said.get("user") == self._us.user_id
+                if ours and "metadata" not in said and begun and str(said.get("text", "")).startswith(begun):
+                    unnamed = str(said["ts"])
+        except SlackRefused as error:
+            if not error.is_lasting:  # else whoever posts there is told so
+                raise
         return unnamed
 
     async def _replies(self, key: ThreadKey, **arguments: Any) -> Any:

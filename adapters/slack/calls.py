@@ -27,6 +27,13 @@ _NOT_HERE = {
     "unknown_method", "method_not_supported_for_channel_type", "not_allowed", "missing_scope", "not_allowed_token_type",
     "feature_not_enabled", "invalid_blocks", "access_denied", "team_not_authorized", "not_supported",
 }  # fmt: skip
+_NO_PLACE = {
+    "channel_not_found", "is_archived", "channel_is_archived", "not_in_channel", "thread_not_found",
+    "cannot_reply_to_message", "channel_type_not_supported", "messages_tab_disabled",
+}  # fmt: skip
+"""https://docs.slack.dev/reference/methods/chat.postMessage#errors"""
+_FORBIDDEN = "restricted_action"
+"""How Slack's words begin for a channel or thread that admins closed to us."""
 
 
 class SlackRefused(BotError):
@@ -40,6 +47,11 @@ class SlackRefused(BotError):
 
     @property
     def is_lasting(self) -> bool:
+        """Whether trying again is in vain: the place is gone or archived, or we may not write there."""
+        return self.reason in _NO_PLACE or self.reason.startswith(_FORBIDDEN)
+
+    @property
+    def is_unavailable(self) -> bool:
         """Whether this workspace does not have the method at all."""
         return self.reason in _NOT_HERE or self.reason == "status 404"
 

@@ -137,7 +137,7 @@ class Signs:
             await self._calls.call(method, priority=Priority.SIGN, **arguments)
             (self._told.add if processing else self._told.discard)(str(arguments["thread_ts"]))
         except SlackRefused as error:
-            if error.is_lasting:
+            if error.is_unavailable:
                 self._calls.lacks(method)
                 return False
             log.info("slack.status_failed", error=str(error))

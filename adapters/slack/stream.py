@@ -60,7 +60,7 @@ class Streams:
         try:
             answer = await self._calls.call_now(START, **arguments)
         except SlackRefused as error:
-            if error.is_lasting:
+            if error.is_unavailable:
                 self._calls.lacks(START)
             log.info("slack.no_stream", reason=error.reason)
             return None

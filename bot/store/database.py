@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from bot.errors import ConfigurationError
 from bot.store.sqlite import connector
 
-HEAD = "0006"  # the newest revision in migrations/versions; a test holds the two together
+HEAD = "0007"  # the newest revision in migrations/versions; a test holds the two together
 CLOSE_SECONDS = 10.0  # closing waits so long for the transactions that run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, func, insert, select, update
@@ -46,7 +47,9 @@ class SqlOutbox:
         async with self._database.begin() as connection:
             await connection.execute(update(replies).where(mine).values(message_id=message_id))
 
-    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
+    async def undelivered(
+        self, limit: int, *, platforms: Collection[str], without: Collection[ThreadKey] = ()
+    ) -> list[tuple[ThreadKey, Reply]]:
         """See bot.store_ports.Outbox."""
         now = self._clock()
         query = (
@@ -56,6 +59,9 @@ class SqlOutbox:
             )
             .where(
                 replies.c.message_id.is_(None),
+                replies.c.body["final"].as_boolean(),
+                messages.c.platform.in_(platforms),
+                turns.c.thread_id.not_in([thread_id(key) for key in without]),
                 turns.c.ended_at > now - LOOK_BACK,
                 turns.c.ended_at < now - LEFT_ALONE,
             )
@@ -64,8 +70,7 @@ class SqlOutbox:
         )
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).all()
-        found = [(message_from_json(row.message).key, reply_from_json(row.turn_id, row.part, row.body)) for row in rows]
-        return [(key, reply) for key, reply in found if reply.final]
+        return [(message_from_json(row.message).key, reply_from_json(row.turn_id, row.part, row.body)) for row in rows]
 
 
 class SqlHistory:

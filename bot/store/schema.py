@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -75,6 +76,13 @@ replies = Table(
     Column("part", Integer, primary_key=True),
     Column("body", JSON, nullable=False),  # bot.codec.reply_to_json
     Column("message_id", String(128)),
+)
+# few among all that ever were, and looked for every half minute; on the column itself, or SQLite begins elsewhere
+Index(
+    "ix_replies_not_posted",
+    replies.c.message_id,
+    sqlite_where=replies.c.message_id.is_(None),
+    postgresql_where=replies.c.message_id.is_(None),
 )
 
 runs = Table(

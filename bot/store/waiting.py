@@ -24,8 +24,7 @@ class SqlWaiting:
 
     async def join(self, turn_id: str) -> list[Turn]:
         """See bot.store_ports.Waiting."""
-        thread = turn_id.rpartition("-")[0]
-        waiting = and_(turns.c.thread_id == thread, turns.c.status == "queued", turns.c.id > turn_id)
+        waiting = and_(turns.c.thread_id == _thread_of(turn_id), turns.c.status == "queued", turns.c.id > turn_id)
         async with self._database.together(), self._database.begin() as connection:
             await connection.execute(
                 update(turns).where(waiting).values(status="joined", joined=turn_id, ended_at=self._clock())
@@ -34,8 +33,10 @@ class SqlWaiting:
 
     async def joined(self, turn_id: str) -> list[Turn]:
         """See bot.store_ports.Waiting."""
+        # a turn takes up what waits in its own thread, which has an index
+        query = TURN_QUERY.where(turns.c.thread_id == _thread_of(turn_id), turns.c.joined == turn_id)
         async with self._database.begin() as connection:
-            rows = await connection.execute(TURN_QUERY.where(turns.c.joined == turn_id).order_by(turns.c.id))
+            rows = await connection.execute(query.order_by(turns.c.id))
             return [turn_from_row(row._mapping) for row in rows]
 
     async def left_behind(self, turn: Turn) -> list[IncomingMessage]:
@@ -44,7 +45,7 @@ class SqlWaiting:
         failed = select(turns.c.id).where(
             turns.c.message == mine, turns.c.status.in_(("failed", "stopped")), turns.c.id < turn.id
         )
-        query = TURN_QUERY.where(turns.c.joined.in_(failed)).order_by(turns.c.id)
+        query = TURN_QUERY.where(turns.c.thread_id == turn.thread_id, turns.c.joined.in_(failed)).order_by(turns.c.id)
         async with self._database.begin() as connection:
             return [turn_from_row(row._mapping).message for row in await connection.execute(query)]
 
@@ -185,6 +186,10 @@ class SqlPeople:
             )
             for row in rows
         ]
+
+
+def _thread_of(turn_id: str) -> str:
+    return turn_id.rpartition("-")[0]
 
 
 def _message(key: ThreadKey, message_id: str) -> ColumnElement[bool]:

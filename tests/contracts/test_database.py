@@ -9,16 +9,20 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 import bot.store
 from bot.errors import ConfigurationError
 from bot.store import Database
 from bot.store.database import HEAD
+from bot.store.schema import metadata
 from bot.store.sqlite import connector
 from tests.doubles.database import new_database
 
@@ -146,6 +150,14 @@ async def test_a_database_of_a_newer_version_is_left_alone(database: Database) -
 
     with pytest.raises(ConfigurationError, match="newer Threadbox"):
         await Database.open(url)
+
+
+async def test_the_migrations_make_what_the_schema_says(database: Database) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async with database.begin() as connection:
+        assert await connection.run_sync(differences) == []
 
 
 async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> None:

@@ -213,15 +213,38 @@ async def test_final_replies_that_could_not_be_posted_are_found_again(
     final = Reply(turn_id=turn.id, part=0, blocks=(Text(markdown="a"),), final=True)
     await outbox.write(final)
     await outbox.write(Reply(turn_id=turn.id, part=1, blocks=(Text(markdown="b"),), final=False))
-    before = await outbox.undelivered(10)
+    before = await outbox.undelivered(10, platforms=["test"])
     await turns.finish(turn.id, "done", None)
 
-    found = await outbox.undelivered(10)
+    found = await outbox.undelivered(10, platforms=["test"])
     await outbox.posted(final, "m1")
 
     assert before == []
     assert found == [(turn.key, final)]
-    assert await outbox.undelivered(10) == []
+    assert await outbox.undelivered(10, platforms=["test"]) == []
+
+
+async def test_what_cannot_be_posted_now_takes_no_place_of_what_can(
+    inbox: SqlInbox, turns: SqlTurns, database: Database
+) -> None:
+    outbox = SqlOutbox(database, lambda: NOW + timedelta(minutes=5))
+
+    async def left(number: int, platform: str = "test", *, final: bool = True) -> tuple[ThreadKey, Reply]:
+        said = message(number, f"t{number}")
+        turn = await inbox.claim(replace(said, key=replace(said.key, platform=platform)), answer=True)
+        assert turn is not None
+        reply = Reply(turn_id=turn.id, part=0, blocks=(Text(markdown="a"),), final=final)
+        await outbox.write(reply)
+        await turns.finish(turn.id, "done", None)
+        return turn.key, reply
+
+    await left(1, final=False)
+    await left(2, "other")
+    failed, _ = await left(3)
+    wanted = await left(4)
+
+    assert await outbox.undelivered(1, platforms=["test", "more"], without=[failed]) == [wanted]
+    assert await outbox.undelivered(1, platforms=[]) == []
 
 
 async def test_what_was_kept_under_a_name_is_there_and_newer_replaces_older(database: Database) -> None:

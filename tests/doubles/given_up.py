@@ -6,12 +6,12 @@ from bot.model import Reply, ThreadKey
 
 
 class GivenUp:
-    """What `deliver_again` asks of one."""
+    """What `Redelivery` asks of one."""
 
     def __init__(self, reply: Reply, key: ThreadKey) -> None:
         self._left = [(key, reply)]
 
-    async def undelivered(self, limit: int) -> list[tuple[ThreadKey, Reply]]:
+    async def undelivered(self, limit: int, **which: object) -> list[tuple[ThreadKey, Reply]]:
         return self._left[:limit]
 
     async def posted(self, reply: Reply, message_id: str) -> None:

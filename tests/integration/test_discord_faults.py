@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from adapters.discord import calls
-from bot.delivery import deliver_again
+from bot.delivery import Redelivery
 from bot.model import ThreadKey
+from bot.ports import GONE
 from tests.doubles.discord_bot import DiscordBot
 from tests.doubles.discord_guild import GENERAL, GUILD
 from tests.doubles.discord_messages import words
@@ -23,6 +25,7 @@ from tests.doubles.model_server import Held, ModelServer, python
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POST = ("POST", "/channels/{channel_id}/messages")
+READ = ("GET", "/channels/{channel_id}/messages")
 EDIT = ("PATCH", "/channels/{channel_id}/messages/{message_id}")
 THREAD = ("POST", "/channels/{channel_id}/messages/{message_id}/threads")
 REACT = ("PUT", "/channels/{channel_id}/messages/{message_id}/reactions/{emoji_name}/@me")
@@ -207,6 +210,18 @@ async def test_a_swept_up_answer_is_found_and_not_said_again(bot: DiscordBot, mo
     outbox: Any = GivenUp(entries[0].replies[-1], key)
     before = len(bot.people.messages(asked))
 
-    await deliver_again(outbox, {"discord": bot.discord.platform})
+    await Redelivery(outbox, {"discord": bot.discord.platform}).sweep()
 
     assert len(bot.people.messages(asked)) == before
+
+
+async def test_a_thread_that_is_gone_is_not_tried_again(bot: DiscordBot, model: ModelServer) -> None:
+    asked = await bot.people.say(f"{MENTION} hello")
+    await bot.people.ended(asked)
+    key = ThreadKey(platform="discord", workspace=GUILD, channel=GENERAL, thread=asked)
+    reply = replace((await bot.parts.history.entries(key, 1))[0].replies[-1], part=9)
+    for call in (READ, POST):
+        bot.server.faults[call].append(Fault("error", (404, 10003)))
+
+    assert await bot.discord.platform.find(key, reply) is None
+    assert await bot.discord.platform.publish(key, reply) == GONE

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from adapters.slack import stream as streams
-from bot.delivery import deliver_again
+from bot.delivery import Redelivery
 from bot.errors import ConfigurationError
 from bot.model import ThreadKey
+from bot.ports import GONE
 from sandbox.service import SandboxService
 from tests.doubles.given_up import GivenUp
 from tests.doubles.model_server import Fault as ModelFault
-from tests.doubles.model_server import ModelServer, python
+from tests.doubles.model_server import Held, ModelServer, python
 from tests.doubles.slack_api import Fault
 from tests.doubles.slack_bot import SlackBot, slack_bot
 from tests.doubles.slack_people import MENTION, buttons, words
@@ -203,6 +205,37 @@ async def test_an_answer_is_posted_however_often_it_was_cut_off(
     assert sum("Done." in words(message) for message in bot.people.thread(ts)) == 1
 
 
+WRITING = ("chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "chat.postMessage")
+
+
+@pytest.mark.parametrize("word", ["channel_not_found", "is_archived", "not_in_channel", "restricted_action"])
+async def test_a_channel_that_goes_in_a_turn_ends_its_replies(bot: SlackBot, model: ModelServer, word: str) -> None:
+    held = Held()
+    model.script[:] = [python("print('went')"), held]
+    ts = await bot.people.say(f"{MENTION} wait")
+    await bot.people.sees(ts, "went")
+    for method in WRITING:
+        bot.server.api.faults[method].extend([Fault(word)] * 50)
+
+    held.release()
+    await bot.people.ended(ts)
+
+    turn = (await bot.parts.history.entries(thread_of(ts), 1))[0]
+    assert [one.message_id for one in await bot.parts.history.posted(turn.turn_id or "")][-1] == GONE
+    assert len(bot.server.api.faults["chat.postMessage"]) == 49
+
+
+async def test_a_post_that_failed_is_given_up_once_its_channel_is_gone(bot: SlackBot, model: ModelServer) -> None:
+    bot.server.api.lacks.add("chat.startStream")
+    bot.server.api.faults["chat.postMessage"].extend([Fault("cut"), Fault("channel_not_found")])
+    bot.server.api.faults["conversations.replies"].append(Fault("channel_not_found"))
+
+    ts = await bot.people.say(f"{MENTION} hello")
+
+    assert await bot.people.ended(ts) == "white_check_mark"
+    assert bot.people.thread(ts) == []
+
+
 async def test_an_append_whose_answer_was_lost_is_not_there_twice(bot: SlackBot, model: ModelServer) -> None:
     bot.server.api.faults["chat.appendStream"].append(Fault("cut_after"))
     model.script[:] = [
@@ -257,8 +290,10 @@ async def test_an_answer_that_was_given_up_is_swept_up_with_its_files(bot: Slack
     for file in bot.server.api.files.values():
         file["channels"] = []
 
-    posted = await deliver_again(GivenUp(given_up[0], thread_of(ts)), bot.parts.platforms)  # type: ignore[arg-type]
+    outbox: Any = GivenUp(given_up[0], thread_of(ts))
 
-    assert posted == 1
+    settled = await Redelivery(outbox, bot.parts.platforms).sweep()
+
+    assert settled == 1
     assert bot.people.shown(ts).count("[file a.txt]") == 1
     assert sum("open('a.txt'" in words(message) for message in bot.people.thread(ts)) == 1
