@@ -91,11 +91,12 @@ async def test_set_means_the_thread_in_a_thread_and_the_channel_in_a_channel(sim
 
 
 async def test_an_option_of_a_thread_is_obeyed_there(simulated: Simulated) -> None:
-    asked = await simulated.run("print('first')")
+    another = "\n```\n```\npass"  # of two blocks each is shown with its output; one stands in its message
+    asked = await simulated.run("print('first')" + another)
     thread = simulated.place(asked.id)
     await simulated.ada.slash(thread, SET, name="show_code", value="off")
 
-    await simulated.run("print('sec' + 'ond')", thread)
+    await simulated.run("print('sec' + 'ond')" + another, thread)
 
     assert "print('first')" in simulated.shown(thread.id)
     assert "print('sec'" not in simulated.shown(thread.id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bot.budget import Budget, Priority, Rate
 
 
@@ -101,4 +103,5 @@ async def test_who_no_longer_waits_takes_nothing() -> None:
 
     await budget.take("a", priority=Priority.SIGN)
 
-    assert gone.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
