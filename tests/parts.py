@@ -19,9 +19,10 @@ import pytest
 
 from bot.collector import relax
 from tests.doubles.template import template
+from tests.quick import QUICK
 
 TESTS = Path(__file__).parent
-NO_SERVICE = "not docker and not browser and not postgres"
+PART = "not docker and not browser and not postgres and not thorough"
 REWRITTEN = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # of plugins, by what is shared
 PROPERTIES = (
     "unit"  # the folder whose tests need Hypothesis; its plugin costs every other process a quarter of a second
@@ -83,7 +84,7 @@ def begin(modules: list[str]) -> int:
     if pid := os.fork():
         return pid
     plugins = [] if any(Path(module).parent.name == PROPERTIES for module in modules) else ["-p", "no:hypothesispytest"]
-    status = pytest.main([*modules, *plugins, "-m", NO_SERVICE, "-W", REWRITTEN])
+    status = pytest.main([*modules, *plugins, "-m", PART, "-W", REWRITTEN])
     sys.stdout.flush()
     os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
 
@@ -100,6 +101,7 @@ def main(which: str = "core") -> int:
     running = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what others import; the tests themselves fail at a warning
+        os.environ[QUICK] = "1"
         template()
         relax()
         for needed, modules in parts(which):

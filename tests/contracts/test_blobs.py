@@ -46,7 +46,7 @@ async def all_of(blobs: Blobs, name: str) -> bytes:
     return b"".join([piece async for piece in blobs.get(name)])
 
 
-@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES, 12_000_001])
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES, pytest.param(12_000_001, marks=pytest.mark.thorough)])
 async def test_what_was_put_comes_back_whole(blobs: Blobs, size: int) -> None:
     data = os.urandom(size)
 

@@ -196,6 +196,7 @@ except requests.exceptions.RequestException as error:
     assert await run(sandbox, code) == "cut off\n"
 
 
+@pytest.mark.thorough
 async def test_a_large_download_does_not_hold_up_a_cell(sandbox: Sandbox, site: Site) -> None:
     """100 MB come in by a thread while cells run; figures are `make bench`'s, here they only may not wait for its end."""
     code = f"""

@@ -73,6 +73,7 @@ print(os.readlink('../link'), os.listdir('../empty'))
     assert saved.lost == back.lost == ()
 
 
+@pytest.mark.thorough
 async def test_what_cannot_be_kept_is_named_with_its_reason(engine: Engine, snapshots: Snapshots) -> None:
     """Case 46."""
     before = """
@@ -151,6 +152,7 @@ print((lib / 'site-packages/big').exists(), os.path.exists('.local/bin/big'))
     assert saved.lost == back.lost == ()
 
 
+@pytest.mark.thorough
 async def test_a_variable_that_heeds_no_interrupt_costs_itself_and_what_comes_after(
     engine: Engine, snapshots: Snapshots
 ) -> None:

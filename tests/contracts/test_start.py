@@ -19,7 +19,11 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.parametrize(
         "engine",
-        ["process", "executed", pytest.param("docker", marks=pytest.mark.docker)],
+        [
+            "process",
+            pytest.param("executed", marks=pytest.mark.thorough),
+            pytest.param("docker", marks=pytest.mark.docker),
+        ],
         indirect=True,
         scope="module",
     ),

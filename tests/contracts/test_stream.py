@@ -17,11 +17,12 @@ from sandbox.errors import SandboxGone
 from sandbox.inside.frames import Kind
 from tests.contracts.runs import outcome, run, text
 from tests.doubles.faulty_engine import Cut, CutSent, FaultyEngine, FaultyWire
+from tests.quick import rounds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CELL = "n += 1\nprint('n is', n)\nfrom IPython.display import HTML, display\ndisplay(HTML('<b>n</b>'))\nprint('end')"
-STOPS = 1000
+STOPS = rounds(1000)
 
 
 class Line:

@@ -244,7 +244,7 @@ async def test_a_bound_that_is_too_large_is_not_taken_for_its_name(bot: Bot, mod
 async def test_a_turn_that_takes_too_long_is_ended_with_its_limit(
     tmp_path: Path, sandboxes: SandboxService, model: ModelServer, agent: Agent
 ) -> None:
-    model.script[:] = [python("while True: pass")]
+    model.script[:] = [python("import time\nwhile True: time.sleep(0.01)")]
     async with running_bot(tmp_path, sandboxes, agent=agent, turn_seconds=1) as bot:
         assert await bot.ask("for ever") == "failed"
 

@@ -17,8 +17,9 @@ from sandbox.service import SandboxService, ServiceSettings
 from sandbox.snapshot import Snapshots
 from tests.doubles.clock import Clock
 from tests.doubles.scripted_box import DictBlobs, ScriptedEngine, some_turns
+from tests.quick import rounds
 
-ROUNDS = 1000
+ROUNDS = rounds(1000)
 MOST_TURNS = (
     40  # a use takes about as many turns of the loop as a reap: every point of one meets every point of the other
 )

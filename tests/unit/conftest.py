@@ -2,5 +2,7 @@
 
 from hypothesis import settings
 
-settings.register_profile("noisy", deadline=None)
-settings.load_profile("noisy")
+from tests.quick import rounds
+
+settings.register_profile("ours", deadline=None, max_examples=rounds(100))
+settings.load_profile("ours")
