@@ -250,6 +250,7 @@ def turn_limits(settings: Settings, *, durable: bool) -> TurnLimits:
                 cpu_seconds=settings.turn_cpu_seconds,
                 file_bytes=settings.reply_file_mib * MIB,
                 files=settings.reply_files,
+                files_bytes=settings.turn_files_mib * MIB,
             ),
         ),
     )

@@ -33,6 +33,9 @@ class CellLimits:
     cpu_seconds: float
     file_bytes: int
     files: int
+    """That one cell brings back."""
+    files_bytes: int
+    """Of all files and pictures of a turn."""
     timeout_seconds: float | None = None
     """Of one cell; None for the sandbox's own."""
 
@@ -74,6 +77,7 @@ class TurnCells:
         self._limits = limits
         self._count = 0
         self._cpu_ms = 0
+        self._bytes_left = limits.files_bytes
         # a model may ask for several cells at once; one interpreter takes one at a time
         self._one = asyncio.Lock()
         # how the sandbox was found, as far as the thread knows; what the lease finds later is told with a cell
@@ -166,7 +170,16 @@ class TurnCells:
             return
         kept = seen.shown if mime in PICTURES else seen.pages
         name = f"{NAMES[mime]}-{len(kept) + 1}.{ENDINGS[mime]}"
-        kept.append(await self._artifacts.save(self._turn_id, name, mime, event.bundle[mime]))
+        data = event.bundle[mime]
+        if len(data) > self._bytes_left:
+            seen.text.append(f"[{name} left out: {self._no_room()}]\n")
+            self._tell(seen)
+            return
+        self._bytes_left -= len(data)
+        kept.append(await self._artifacts.save(self._turn_id, name, mime, data))
+
+    def _no_room(self) -> str:
+        return f"one request brings back {size_words(self._limits.files_bytes)} at most"
 
     def _tell(self, seen: _Seen) -> None:
         """Tell the thread what was printed, a few times a second: rendering it costs more than printing it."""
@@ -216,6 +229,9 @@ class TurnCells:
         kept: list[Artifact] = []
         notes: list[str] = []
         for file in outcome.files[: self._limits.files]:
+            if self._bytes_left < file.size <= self._limits.file_bytes:
+                notes.append(f"{file_name(file.path)} stays in the sandbox: {self._no_room()}.")
+                continue
             try:
                 data = await sandbox.get_file(file.path, limit_bytes=self._limits.file_bytes)
             except SandboxGone:
@@ -227,6 +243,7 @@ class TurnCells:
                     f"I bring back files up to {size_words(self._limits.file_bytes)}."
                 )
                 continue
+            self._bytes_left -= len(data)  # a sandbox may say that they are fewer
             mime = mimetypes.guess_type(file_name(file.path))[0] or "application/octet-stream"
             kept.append(await self._artifacts.save(self._turn_id, file_name(file.path), mime, data))
         if len(outcome.files) > self._limits.files:

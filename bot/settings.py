@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     upload_mib: Annotated[int, Field(ge=1)] = 32
     reply_file_mib: Annotated[int, Field(ge=1)] = 25
     reply_files: Annotated[int, Field(ge=1)] = 10
+    turn_files_mib: Annotated[int, Field(ge=1)] = 200
 
     # a sandbox
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0

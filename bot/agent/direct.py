@@ -16,12 +16,20 @@ NO_MODEL = (
 )
 
 
+BLOCKS_MOST = 20  # in one message: each is a cell with files of its own
+
+
 class DirectAgent:
     """The Agent port without a model."""
 
     async def answer(self, request: Request, memory: Json | None, tools: TurnTools) -> Json | None:
         """See bot.ports.Agent."""
         blocks = code_blocks(request.text)
+        if len(blocks) > BLOCKS_MOST:
+            tools.emit(
+                Said(text=f"I run {BLOCKS_MOST} blocks of a message at most; it has {len(blocks):,}.", level="error")
+            )
+            return None
         if not blocks:
             tools.emit(TextDone(text=NO_MODEL))
         for number, block in enumerate(blocks, 1):

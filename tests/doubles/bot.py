@@ -143,7 +143,7 @@ async def running_parts(
     platforms: dict[str, Platform] = {}
     artifacts = BlobArtifacts(database, folder / "blobs", now, Redactor([SECRET]))
     turns = SqlTurns(database, now)
-    cells = CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3)
+    cells = CellLimits(cpu_seconds=cpu_seconds, file_bytes=1 << 20, files=3, files_bytes=2 << 20)
     queue = MemoryTurnQueue()
     intake_limits = IntakeLimits(
         message_chars=1000,

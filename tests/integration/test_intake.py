@@ -69,6 +69,12 @@ async def test_direct_mode_runs_blocks_in_order_up_to_the_first_that_fails(direc
     assert direct.platform.text().endswith("The block after it was not run.")
 
 
+async def test_more_blocks_than_a_message_may_have_are_refused_with_the_bound(direct: Bot) -> None:
+    await direct.ask("```\n1\n```\n" * 21)
+
+    assert direct.platform.text() == "I run 20 blocks of a message at most; it has 21."
+
+
 async def test_an_empty_follow_up_asks_nothing(bot: Bot, model: ModelServer) -> None:
     await bot.ask("hello")
 

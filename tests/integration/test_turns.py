@@ -84,6 +84,20 @@ async def test_files_over_the_bound_stay_and_are_named(direct: Bot) -> None:
     assert "2 more files stay in the sandbox." in direct.platform.text()
 
 
+async def test_what_a_request_brings_back_is_bounded_over_all_its_code(direct: Bot) -> None:
+    write = "```\nopen('{}', 'wb').write(b'x' * 900_000)\n```\n"
+    await direct.ask("".join(write.format(name) for name in "abc") + "```\nopen('d', 'w').write('x')\n```")
+
+    files = [
+        block.artifact.name
+        for reply in direct.platform.posts.values()
+        for block in reply.blocks
+        if isinstance(block, File)
+    ]
+    assert files == ["a", "b", "d"]
+    assert "c stays in the sandbox: one request brings back 2.1 MB at most." in direct.platform.text()
+
+
 async def test_attached_files_are_in_the_workspace(bot: Bot, model: ModelServer) -> None:
     bot.platform.files["s"] = b"a,b\n1,2\n"
     model.script[:] = [python("print(open('data.csv').read())"), "Read."]
