@@ -97,6 +97,8 @@ class Transcript:
         blocks += [Picture(artifact=artifact) for artifact in result.shown]
         blocks += [_file_block(File(artifact=artifact)) for artifact in result.files]
         blocks += _notices(result)
+        if len(blocks) == 1:  # else nobody could tell code that is silent from an answer that is not shown
+            blocks.append(Notice(text="No output."))
         self._code = None
         self._cell_stopped = result.status == "interrupted"
         return self._next(tuple(blocks))

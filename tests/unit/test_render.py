@@ -94,6 +94,14 @@ def test_code_that_failed_says_so_where_no_traceback_does(message: str, output: 
     assert [block.text for block in replies[0].blocks if isinstance(block, Notice)] == words
 
 
+def test_silent_code_is_said_to_be_silent() -> None:
+    result = CellResult(status="ok", exit_code=0, output="\n")
+
+    replies = told(CellStarted(language="python", code="x = 1"), CellDone(result=result), Ended(status="done"))
+
+    assert replies[0].blocks[1:] == (Notice(text="No output."),)
+
+
 def test_code_that_the_thread_sees_in_its_message_is_not_shown_again() -> None:
     (reply,) = Transcript("t").apply(CellStarted(language="python", code="1", known=True))
 
