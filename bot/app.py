@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -53,6 +54,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SWEEP_SECONDS = 30.0
+FILES_SECONDS = 3600.0
 # for a database that does not answer, before a turn is given up: somebody at a terminal looks on
 PATIENCE_SECONDS, PATIENCE_OF_WHO_WAITS_SECONDS = 24 * 3600.0, 5.0
 RESULTS_SECONDS = 6 * 3600.0
@@ -187,9 +189,14 @@ class App:
             ("turns", SWEEP_SECONDS, self.parts.intake.sweep),
             ("replies", SWEEP_SECONDS, Redelivery(self._outbox, platforms).sweep),
             ("results", RESULTS_SECONDS, self._queue.forget_results),
+            ("files", FILES_SECONDS, self._forget_files),
         ):
             sweeper = group.create_task(_sweep_forever(sweep, name, seconds), name=f"sweeper-{name}")
             self._stack.callback(sweeper.cancel)
+
+    async def _forget_files(self) -> int:
+        before = utc_now() - timedelta(days=self._settings.files_days)
+        return await self._artifacts.forget(before, self._settings.files_mib * MIB)
 
     async def __aexit__(self, *error: object) -> None:
         """Close everything in reverse order; turns that run, and their cells, are left for the next start."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
 import re
 import secrets
+from datetime import datetime
 from pathlib import Path
 
 from obstore.store import LocalStore
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.model import Artifact
@@ -19,6 +21,7 @@ from bot.secrets import Redactor
 from bot.store.database import Database
 from bot.store.schema import artifacts
 
+FORGET_MOST = 1_000  # files at a time
 _ID = re.compile(r"[A-Za-z0-9_-]{20,48}")
 
 
@@ -55,6 +58,23 @@ class BlobArtifacts:
         got = await self._store.get_async(artifact_id)
         data = bytes(await got.bytes_async())
         return Artifact(id=row.id, name=row.name, mime=row.mime, size=row.size), data
+
+    async def forget(self, before: datetime, most_bytes: int) -> int:
+        """Delete what is older, and the oldest where all of it together is more; how many files, up to `FORGET_MOST`."""
+        oldest = select(artifacts.c.id, artifacts.c.size).order_by(artifacts.c.created_at).limit(FORGET_MOST)
+        async with self._database.begin() as connection:
+            old = (await connection.execute(oldest.where(artifacts.c.created_at < before))).all()
+            if not old:
+                total = (await connection.execute(select(func.coalesce(func.sum(artifacts.c.size), 0)))).scalar_one()
+                rows = (await connection.execute(oldest)).all() if total > most_bytes else []
+                sizes = itertools.accumulate((row.size for row in rows), initial=0)
+                old = [row for row, size in zip(rows, sizes, strict=False) if total - size > most_bytes]
+        for row in old:
+            with contextlib.suppress(FileNotFoundError):
+                await self._store.delete_async(row.id)
+            async with self._database.begin() as connection:
+                await connection.execute(delete(artifacts).where(artifacts.c.id == row.id))
+        return len(old)
 
     async def shown_as(self, artifact_id: str) -> str | None:
         """See bot.store_ports.Artifacts."""

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     reply_file_mib: Annotated[int, Field(ge=1)] = 25
     reply_files: Annotated[int, Field(ge=1)] = 10
     turn_files_mib: Annotated[int, Field(ge=1)] = 200
+    files_days: Annotated[float, Field(gt=0)] = 30.0
+    files_mib: Annotated[int, Field(ge=1)] = 20_480
 
     # a sandbox
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0

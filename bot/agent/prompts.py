@@ -54,6 +54,8 @@ def tool_result(result: CellResult) -> str:
     if result.files:
         names = ", ".join(artifact.name for artifact in result.files)
         lines.append(f"[files written and shown in the thread: {names}]")
+    if result.status == "ok" and not (output or result.shown or result.files):
+        lines.append("[no figure was shown and no file was written]")
     lines += [f"[{line}]" for line in result.notes]
     if result.sandbox_lost:
         lines.append(f"[{LOST_SANDBOX}]")

@@ -204,6 +204,30 @@ async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: P
             await artifacts.load(wrong)
 
 
+async def test_artifacts_go_when_they_are_old_and_the_oldest_where_all_are_too_much(
+    database: Database, tmp_path: Path
+) -> None:
+    now = NOW
+    artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: now, Redactor([]))
+    saved = []
+    for day in range(5):
+        now = NOW + timedelta(days=day)
+        saved.append(await artifacts.save(None, "a", "text/plain", b"x" * 100))
+
+    gone = [
+        await artifacts.forget(NOW + timedelta(hours=1), 10_000),
+        await artifacts.forget(NOW, 250),
+        await artifacts.forget(NOW, 250),
+    ]
+
+    assert gone == [1, 2, 0]
+    assert {path.name for path in (tmp_path / "blobs").iterdir()} == {one.id for one in saved[3:]}
+    for one in saved[:3]:
+        with pytest.raises(LookupError):
+            await artifacts.load(one.id)
+    assert (await artifacts.load(saved[3].id))[0] == saved[3]
+
+
 async def test_final_replies_that_could_not_be_posted_are_found_again(
     inbox: SqlInbox, turns: SqlTurns, database: Database
 ) -> None:
