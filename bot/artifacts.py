@@ -60,7 +60,7 @@ class BlobArtifacts:
         return Artifact(id=row.id, name=row.name, mime=row.mime, size=row.size), data
 
     async def forget(self, before: datetime, most_bytes: int) -> int:
-        """Delete what is older, and the oldest where all of it together is more; how many files, up to `FORGET_MOST`."""
+        """Delete what is older, and the oldest where all is more; how many files, at most `FORGET_MOST`."""
         oldest = select(artifacts.c.id, artifacts.c.size).order_by(artifacts.c.created_at).limit(FORGET_MOST)
         async with self._database.begin() as connection:
             old = (await connection.execute(oldest.where(artifacts.c.created_at < before))).all()
