@@ -1,12 +1,15 @@
 """A matplotlib backend whose show() hands each open figure to the thread as a PNG.
 
-A figure that the cell has already saved to a file is not shown again: the file is.
+A figure that the cell has already saved to a file is not shown again: the file is. A script that a cell starts has
+nowhere to show: there show() saves what it would show beside the script's other files, which the thread is shown.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import sys
 from typing import Any
 
 from IPython import get_ipython
@@ -44,8 +47,7 @@ class FigureCanvas(FigureCanvasAgg):  # type: ignore[misc]
 
 def show_open_figures() -> None:
     """Display every open figure that went to no file, and close all."""
-    if get_ipython() is None:  # a script started from a cell: nowhere to show, as with Agg
-        return
+    show = _save if get_ipython() is None else _display
     try:
         for manager in Gcf.get_all_fig_managers():
             canvas = manager.canvas
@@ -53,6 +55,23 @@ def show_open_figures() -> None:
                 continue
             buffer = io.BytesIO()
             canvas.figure.savefig(buffer, format="png", bbox_inches="tight")
-            display(Image(buffer.getvalue()))
+            show(buffer.getvalue())
     finally:
         Gcf.destroy_all()
+
+
+def _display(png: bytes) -> None:
+    display(Image(png))
+
+
+def _save(png: bytes) -> None:
+    for number in itertools.count(1):
+        name = f"figure-{number}.png"
+        try:
+            with open(name, "xb") as file:
+                file.write(png)
+        except FileExistsError:
+            continue
+        except OSError as error:  # as a folder that cannot be written to; the script goes on, as without a screen
+            print(f"The figure could not be saved as {name}: {error}", file=sys.stderr)  # noqa: T201
+        return
