@@ -222,6 +222,9 @@ async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: P
     for wrong in ("../../etc/passwd", "x", saved.id + "x"):
         with pytest.raises(LookupError):
             await artifacts.load(wrong)
+    (tmp_path / "blobs" / saved.id).unlink()
+    with pytest.raises(LookupError):
+        await artifacts.load(saved.id)
 
 
 async def test_final_replies_that_could_not_be_posted_are_found_again(
