@@ -19,8 +19,9 @@ from adapters.web import inbound
 from adapters.web.adapter import WebPlatform, new_id
 from adapters.web.config import CHANNELS, FILES_AT_ONCE, TEXT_BYTES, THREADS_SHOWN, WebConfig
 from adapters.web.live import event
+from adapters.web.login import Login
 from adapters.web.outbound import SAFE_IMAGES, SEALED
-from adapters.web.security import Door, Sessions, TooLarge, cookie_header, is_token, session_of
+from adapters.web.security import Door, Sessions, TooLarge, session_of
 from bot.errors import Refused
 from bot.model import Attachment, ThreadKey
 from bot.text import file_name, size_words, title_of
@@ -34,22 +35,28 @@ class Pages:
     """One method an address."""
 
     def __init__(
-        self, platform: WebPlatform, config: WebConfig, environment: Environment, clock: Callable[[], datetime]
+        self,
+        platform: WebPlatform,
+        config: WebConfig,
+        environment: Environment,
+        sessions: Sessions,
+        clock: Callable[[], datetime],
     ) -> None:
         self._platform = platform
         self._config = config
         self._environment = environment
         self._clock = clock
-        self._sessions = Sessions()
+        self._sessions = sessions
 
     def app(self) -> Starlette:
         """The ASGI application."""
         thread = "/c/{channel}/t/{thread}"
+        login = Login(self._environment, self._sessions, self._config.token)
         return Starlette(
             routes=[
                 Route("/", self._home),
                 Route("/healthz", self._health),
-                Route("/login", self._login, methods=["GET", "POST"]),
+                Route("/login", login.page, methods=["GET", "POST"]),
                 Route("/c/{channel}", self._channel),
                 Route("/c/{channel}/messages", self._begin, methods=["POST"]),
                 Route(thread, self._thread),
@@ -74,18 +81,6 @@ class Pages:
 
     async def _health(self, request: Request) -> Response:
         return PlainTextResponse("ok")
-
-    async def _login(self, request: Request) -> Response:
-        template = self._environment.get_template("login.html")
-        csrf = self._sessions.csrf(session_of(request))
-        if request.method == "GET":
-            return HTMLResponse(template.render(csrf=csrf, wrong=False))
-        async with request.form(max_files=0, max_fields=2) as form:
-            if form.get("csrf") != csrf or not is_token(str(form.get("token")), self._config.token):
-                return HTMLResponse(template.render(csrf=csrf, wrong=True), 403)
-        answer = RedirectResponse("/", 303)
-        answer.headers["Set-Cookie"] = cookie_header(self._sessions.new(known=True))
-        return answer
 
     async def _channel(self, request: Request) -> Response:
         channel = request.path_params["channel"]

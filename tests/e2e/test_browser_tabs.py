@@ -1,0 +1,59 @@
+"""What the web chat's page does by itself: what it sends and keeps, and what it does when nobody looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.doubles.model_server import ModelServer, model_server
+from tests.e2e.browsing import chromium, picture, sound_page
+from tests.e2e.threadbox import Process, remove_containers, threadbox
+
+pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    with model_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterator[Process]:
+    folder = tmp_path_factory.mktemp("web")
+    with threadbox(folder, OPENAI_BASE_URL=model.url, THREADBOX_MODEL="scripted") as running:
+        yield running
+    remove_containers(folder)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with sound_page(browser) as page:
+        yield page
+
+
+def test_who_signed_in_stays_signed_in_when_threadbox_starts_again(page: Page, tmp_path: Path) -> None:
+    """Nobody could sign in: the page's policy on referrers made its form come from nowhere."""
+    with threadbox(tmp_path, THREADBOX_WEB_TOKEN="open sesame") as chat:
+        page.goto(chat.url)
+        page.locator("input[type=password]").fill("open says me")
+        page.get_by_role("button", name="Come in").click()
+        expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+        picture(page, "login")
+        page.locator("input[type=password]").fill("open sesame")
+        page.get_by_role("button", name="Come in").click()
+        expect(page.locator("#composer")).to_be_visible()
+
+    with threadbox(tmp_path, THREADBOX_WEB_TOKEN="open sesame") as chat:
+        page.goto(chat.url)
+        expect(page.locator("#composer")).to_be_visible()
+    remove_containers(tmp_path)
