@@ -18,17 +18,15 @@ from starlette.staticfiles import StaticFiles
 from adapters.web import inbound
 from adapters.web.adapter import WebPlatform, new_id
 from adapters.web.config import CHANNELS, FILES_AT_ONCE, TEXT_BYTES, THREADS_SHOWN, WebConfig
+from adapters.web.downloads import Downloads
 from adapters.web.live import event
 from adapters.web.login import Login
-from adapters.web.outbound import SAFE_IMAGES, SEALED
 from adapters.web.security import Door, Sessions, TooLarge, session_of
 from bot.errors import Refused
 from bot.model import Attachment, ThreadKey
 from bot.text import file_name, size_words, title_of
 
-SEALED_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 TITLE_CHARS = 80
-MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 
 class Pages:
@@ -51,6 +49,7 @@ class Pages:
     def app(self) -> Starlette:
         """The ASGI application."""
         thread = "/c/{channel}/t/{thread}"
+        downloads = Downloads(self._platform.artifacts)
         login = Login(self._environment, self._sessions, self._config.token)
         return Starlette(
             routes=[
@@ -64,8 +63,8 @@ class Pages:
                 Route(f"{thread}/messages", self._reply, methods=["POST"]),
                 Route(f"{thread}/stop", self._stop, methods=["POST"]),
                 Route(f"{thread}/retry/{{turn}}", self._retry, methods=["POST"]),
-                Route("/artifacts/{id}", self._artifact),
-                Route("/artifacts/{id}/sealed", self._sealed),
+                Route("/artifacts/{id}", downloads.file),
+                Route("/artifacts/{id}/sealed", downloads.sealed),
                 Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
             ],
             middleware=[Middleware(Door, config=self._config, sessions=self._sessions)],
@@ -161,25 +160,6 @@ class Pages:
             yield event("snapshot", await self._platform.snapshot(key))
 
         return StreamingResponse(self._platform.listeners.listen(key, first()), media_type="text/event-stream")
-
-    async def _artifact(self, request: Request) -> Response:
-        artifact, data = await self._platform.artifacts.load(request.path_params["id"])
-        headers = {"Cache-Control": "private, max-age=86400, immutable"}
-        mime = next((mime for magic, mime in MAGIC.items() if data.startswith(magic)), "")
-        if mime in SAFE_IMAGES:
-            return Response(data, media_type=mime, headers=headers)
-        headers["Content-Disposition"] = (
-            f'attachment; filename="{file_name(artifact.name).encode("ascii", "replace").decode()}"'
-        )
-        headers["Content-Security-Policy"] = SEALED_POLICY
-        return Response(data, media_type="application/octet-stream", headers=headers)
-
-    async def _sealed(self, request: Request) -> Response:
-        artifact, data = await self._platform.artifacts.load(request.path_params["id"])
-        if artifact.mime not in SEALED:
-            raise LookupError(artifact.id)
-        headers = {"Content-Security-Policy": SEALED_POLICY}
-        return Response(data, media_type=f"{artifact.mime}; charset=utf-8", headers=headers)
 
 
 def _key(request: Request) -> ThreadKey:

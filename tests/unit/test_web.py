@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adapters.web import inbound
+from adapters.web.downloads import disposition, image_type
 from adapters.web.live import event
 from adapters.web.outbound import Html, markdown_html, templates
 from bot.model import Artifact, File, Picture, Printed, Reply, Text, ThreadKey
@@ -48,6 +49,34 @@ def test_what_code_printed_and_named_is_escaped() -> None:
     assert '<iframe class="sealed" sandbox src=' in html
     assert "allow-same-origin" not in html
     assert "<img" not in html
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", None),
+        (b"<svg>", None),
+        (b"", None),
+    ],
+)
+def test_a_picture_is_known_by_its_bytes(data: bytes, mime: str | None) -> None:
+    assert image_type(data) == mime
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("plot.png", 'inline; filename="plot.png"'),
+        ("отчёт 1.csv", "inline; filename=\"_____ 1.csv\"; filename*=UTF-8''%D0%BE%D1%82%D1%87%D1%91%D1%82%201.csv"),
+        ('a"; x="\r\nb.png', 'inline; filename="a__ x____b.png"'),
+    ],
+)
+def test_a_files_name_goes_with_it_in_every_alphabet(name: str, header: str) -> None:
+    assert disposition("inline", name) == header
 
 
 def test_an_event_cannot_be_ended_by_its_own_text() -> None:
