@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.middleware import Middleware
@@ -17,9 +19,8 @@ from starlette.staticfiles import StaticFiles
 
 from adapters.web import inbound
 from adapters.web.adapter import WebPlatform, new_id
-from adapters.web.config import CHANNELS, FILES_AT_ONCE, TEXT_BYTES, THREADS_SHOWN, WebConfig
+from adapters.web.config import CHANNELS, ENTRIES_MOST, ENTRIES_SHOWN, FORM, THREADS_SHOWN, WebConfig
 from adapters.web.downloads import Downloads
-from adapters.web.live import event
 from adapters.web.login import Login
 from adapters.web.security import Door, Sessions, TooLarge, session_of
 from bot.errors import Refused
@@ -86,28 +87,33 @@ class Pages:
         if channel not in CHANNELS:
             raise LookupError(channel)
         title = "Direct" if channel == "direct" else f"# {channel}"
-        return await self._page(request, channel, None, title, "")
+        return await self._page(request, channel, title)
 
     async def _thread(self, request: Request) -> Response:
-        key = _key(request)
-        entries = await self._platform.entries(key)
+        key, most = _key(request), _most(request)
+        token = self._platform.listeners.expect(key)  # before the thread is read: no change falls between
+        entries = await self._platform.entries(key, most)
         if not entries:
             raise LookupError(key.thread)
         title = title_of(entries[0].message.text, TITLE_CHARS) or "Files"
-        return await self._page(request, key.channel, key.thread, title, await self._platform.snapshot(key))
+        events = f"/c/{key.channel}/t/{key.thread}/events?page={token}{'&earlier' if most > ENTRIES_SHOWN else ''}"
+        html = await self._platform.html(key, entries, most)
+        return await self._page(request, key.channel, title, thread=key.thread, entries=html, events=events)
 
-    async def _page(self, request: Request, channel: str, thread: str | None, title: str, entries: str) -> Response:
-        from markupsafe import Markup
-
-        summaries = await self._platform.history.threads("web", channel, THREADS_SHOWN)
+    async def _page(
+        self, request: Request, channel: str, title: str, *, thread: str = "", entries: str = "", events: str = ""
+    ) -> Response:
+        summaries = await self._platform.history.threads(self._platform.name, channel, THREADS_SHOWN)
+        first = next((item.title for item in summaries if item.key.thread == thread), title)
         address = f"/c/{channel}/t/{thread}/messages" if thread else f"/c/{channel}/messages"
         html = self._environment.get_template("page.html").render(
             csrf=self._sessions.csrf(session_of(request)),
             channels=CHANNELS,
             channel=channel,
             thread=thread,
-            title=title,
+            title=first,  # of the thread's first message, which may be left out
             threads=summaries,
+            events=events,
             entries=Markup(entries),  # noqa: S704 - rendered by our own templates
             mention="" if channel == "direct" else "@threadbox ",
             post_to=address,
@@ -124,7 +130,7 @@ class Pages:
         return Response(status_code=204)
 
     async def _take(self, request: Request, key: ThreadKey) -> None:
-        async with request.form(max_files=FILES_AT_ONCE, max_fields=4, max_part_size=TEXT_BYTES) as form:
+        async with request.form(**FORM) as form:
             text = str(form.get("text") or "")
             uploads = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
             attachments = [await self._keep(upload) for upload in uploads]
@@ -154,16 +160,18 @@ class Pages:
         return Response(status_code=204)
 
     async def _events(self, request: Request) -> Response:
-        key = _key(request)
-
-        async def first() -> AsyncIterator[str]:
-            yield event("snapshot", await self._platform.snapshot(key))
-
-        return StreamingResponse(self._platform.listeners.listen(key, first()), media_type="text/event-stream")
+        key, token = _key(request), request.query_params.get("page", "")
+        snapshot = partial(self._platform.snapshot, key, _most(request))
+        events = self._platform.listeners.listen(key, token, snapshot)  # refuses here, before anything is sent
+        return StreamingResponse(events, media_type="text/event-stream")
 
 
 def _key(request: Request) -> ThreadKey:
     return inbound.thread_key(request.path_params["channel"], request.path_params["thread"])
+
+
+def _most(request: Request) -> int:
+    return ENTRIES_MOST if "earlier" in request.query_params else ENTRIES_SHOWN
 
 
 def _words(status: int, text: str) -> Callable[[Request, Exception], Awaitable[Response]]:

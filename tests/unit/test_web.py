@@ -1,15 +1,17 @@
-"""The web chat's pure parts, and its door, without a browser."""
+"""The web chat's pure parts and its tabs, without a browser."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 
 from adapters.web import inbound
+from adapters.web.config import AWAITED_SECONDS, BYTES_WAITING, EVENTS_WAITING, PAGES_AWAITED
 from adapters.web.downloads import disposition, image_type
-from adapters.web.live import event
-from adapters.web.outbound import Html, markdown_html, templates
+from adapters.web.live import STILL_HERE, Listeners, event
+from adapters.web.outbound import Html, code_html, markdown_html, templates
 from bot.model import Artifact, File, Picture, Printed, Reply, Text, ThreadKey
 
 KEY = ThreadKey(platform="web", workspace="local", channel="general", thread="a" * 12)
@@ -51,6 +53,20 @@ def test_what_code_printed_and_named_is_escaped() -> None:
     assert "<img" not in html
 
 
+def test_what_is_shown_again_is_not_rendered_again() -> None:
+    assert code_html("x = 1", "python") is code_html("x = 1", "python")
+    assert markdown_html("*a*") is markdown_html("*a*")
+
+
+@pytest.mark.parametrize(("language", "has_colours"), [("Python", True), ("shell", True), ("ada", False), ("", False)])
+def test_only_languages_that_we_chose_have_colours(language: str, has_colours: bool) -> None:
+    """Whoever writes a block names its language, and with it the patterns that its text is put through."""
+    source = 'if x then print("a") -- echo 1'
+
+    assert ("<span" in code_html(source, language)) == has_colours
+    assert ("<span" in markdown_html(f"```{language}\n{source}\n```")) == has_colours
+
+
 @pytest.mark.parametrize(
     ("data", "mime"),
     [
@@ -77,6 +93,68 @@ def test_a_picture_is_known_by_its_bytes(data: bytes, mime: str | None) -> None:
 )
 def test_a_files_name_goes_with_it_in_every_alphabet(name: str, header: str) -> None:
     assert disposition("inline", name) == header
+
+
+async def sent(events: AsyncIterator[bytes]) -> list[bytes]:
+    return [data async for data in events]
+
+
+async def no_snapshot() -> str:
+    return ""
+
+
+async def test_a_tab_that_stalls_is_cut_off_by_the_bytes_that_wait_for_it() -> None:
+    listeners = Listeners(lambda: 0.0)
+    events = listeners.listen(KEY, listeners.expect(KEY), no_snapshot)
+    assert await anext(events) == STILL_HERE
+    third = "x" * (BYTES_WAITING // 3)
+
+    for _ in range(10):
+        listeners.send(KEY, third)
+
+    assert len(await sent(events)) == 3
+    assert not listeners.are_any(KEY)
+
+
+async def test_a_single_event_may_be_larger_than_what_may_wait() -> None:
+    listeners = Listeners(lambda: 0.0)
+    events = listeners.listen(KEY, listeners.expect(KEY), no_snapshot)
+    await anext(events)
+
+    listeners.send(KEY, "x" * (BYTES_WAITING + 1))
+
+    assert len(await anext(events)) == BYTES_WAITING + 1
+
+
+async def test_a_tab_that_stalls_is_cut_off_by_the_events_that_wait_for_it() -> None:
+    listeners = Listeners(lambda: 0.0)
+    events = listeners.listen(KEY, listeners.expect(KEY), no_snapshot)
+    await anext(events)
+
+    for _ in range(2 * EVENTS_WAITING):
+        listeners.send(KEY, "x")
+
+    assert len(await sent(events)) == EVENTS_WAITING
+
+
+def test_a_page_that_never_connects_is_awaited_for_a_while_only() -> None:
+    seconds = 0.0
+    listeners = Listeners(lambda: seconds)
+    listeners.expect(KEY)
+    assert listeners.are_any(KEY)
+
+    seconds = AWAITED_SECONDS + 1
+
+    assert not listeners.are_any(KEY)
+
+
+async def test_of_many_pages_that_never_connect_the_latest_are_awaited() -> None:
+    listeners = Listeners(lambda: 0.0)
+    tokens = [listeners.expect(KEY) for _ in range(PAGES_AWAITED + 1)]
+
+    first, last = (listeners.listen(KEY, token, no_snapshot) for token in (tokens[0], tokens[-1]))
+
+    assert [await anext(first), await anext(last)] == [b"", STILL_HERE]
 
 
 def test_an_event_cannot_be_ended_by_its_own_text() -> None:
