@@ -10,14 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from adapters.web.config import ENTRIES_MOST, NAME
+from adapters.web.config import ENTRIES_MOST, NAME, NOTES_KEPT
 from adapters.web.live import Listeners, event
 from adapters.web.outbound import Html
-from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
+from bot.model import Attachment, IncomingMessage, Quoted, Receipt, Reply, ThreadKey
 from bot.ports import Commands, Intake, Sign
 from bot.store_ports import Artifacts, History
-from bot.text import NOTHING_RUNS, file_name
+from bot.text import file_name
 from bot.views import Entry
+
+STOPPING = "Stopping."  # of bot.commands; the sign of what stops says it too
 
 
 class WebPlatform:
@@ -39,6 +41,7 @@ class WebPlatform:
         # one thread: updates keep their order, and what renders is never used by two at a time
         self._renderer = ThreadPoolExecutor(1, thread_name_prefix="web-render")
         self._growing: dict[ThreadKey, dict[str, Reply]] = {}
+        self._unseen: dict[ThreadKey, str] = {}  # the newest note of a thread that nobody watched
 
     # ---- the Platform port
 
@@ -76,13 +79,12 @@ class WebPlatform:
 
     # ---- what the pages need
 
-    async def take(self, message: IncomingMessage) -> None:
+    async def take(self, message: IncomingMessage) -> Receipt:
         """A posted message. Raises Refused."""
         receipt = await self.intake.take(message, self)
-        if receipt.answer:
-            await self._note(message.key, receipt.answer)
-        elif receipt.kind == "context":
+        if receipt.kind == "context":
             await self._send(message.key, lambda: _added(self._html.message(message, None)))
+        return receipt
 
     async def retry(self, turn_id: str) -> None:
         """Answer a message again. Raises LookupError, Refused."""
@@ -91,8 +93,8 @@ class WebPlatform:
     async def stop(self, key: ThreadKey) -> None:
         """End what runs in a thread."""
         answer = await self.commands.stop(key)
-        if answer == NOTHING_RUNS:
-            await self._note(key, answer)
+        if answer != STOPPING:
+            await self.say(key, answer)
 
     async def keep_upload(self, name: str, data: bytes) -> Attachment:
         """A file that a person sent, kept until its turn."""
@@ -117,14 +119,31 @@ class WebPlatform:
         return await self._rendered(lambda: event("snapshot", html))
 
     async def html(self, key: ThreadKey, entries: list[Entry], most: int) -> str:
-        """Entries as HTML."""
+        """Entries as HTML, and the note that nobody has seen yet."""
         html = [self._html.left_out(most, offer=most < ENTRIES_MOST)] if len(entries) > most else []
         seen: set[str] = set()
         for entry in entries[-most:]:  # one at a time: updates of other threads pass between them
             again = entry.message.message_id in seen
             seen.add(entry.message.message_id)
             html.append(await self._rendered(partial(self._html.entry, entry, again=again)))
+        if key in self._unseen:
+            html.append(await self.note(self._unseen.pop(key)))
         return "".join(html)
+
+    async def note(self, text: str) -> str:
+        """A line that nobody keeps, as HTML."""
+        return await self._rendered(lambda: self._html.note(text))
+
+    async def say(self, key: ThreadKey, text: str) -> None:
+        """Show a note to who watches a thread, or else to who opens it next."""
+        if not text:
+            return
+        if self.listeners.are_any(key):
+            await self._send(key, lambda: _added(self._html.note(text)))
+        else:
+            self._unseen[key] = text
+            while len(self._unseen) > NOTES_KEPT:
+                del self._unseen[next(iter(self._unseen))]
 
     def _remember(self, key: ThreadKey, reply: Reply) -> None:
         growing = self._growing.setdefault(key, {})
@@ -132,9 +151,6 @@ class WebPlatform:
             growing.pop(reply.key, None)
         else:
             growing[reply.key] = reply
-
-    async def _note(self, key: ThreadKey, text: str) -> None:
-        await self._send(key, lambda: _added(self._html.note(text)))
 
     async def _send(self, key: ThreadKey, render: Callable[[], str]) -> None:
         if self.listeners.are_any(key):  # who comes later is given all that is known by then

@@ -20,6 +20,7 @@ BYTES_WAITING = 4 << 20  # of those events
 PAGES_AWAITED = 32  # that were served and have not connected yet
 AWAITED_SECONDS = 10.0
 RENDERED_KEPT = 256  # pieces of code, and as many texts, whose HTML is not made anew
+NOTES_KEPT = 100  # threads with a note that nobody has seen yet
 FORM_SLACK_BYTES = 1 << 20  # of a form beyond its files
 FILES_AT_ONCE = 10
 TEXT_BYTES = 32 << 20  # of a message that is read, so that what is too long is refused in our words

@@ -24,7 +24,7 @@ from adapters.web.downloads import Downloads
 from adapters.web.login import Login
 from adapters.web.security import Door, Sessions, TooLarge, session_of
 from bot.errors import Refused
-from bot.model import Attachment, ThreadKey
+from bot.model import Attachment, Receipt, ThreadKey
 from bot.text import file_name, size_words, title_of
 
 TITLE_CHARS = 80
@@ -122,14 +122,20 @@ class Pages:
 
     async def _begin(self, request: Request) -> Response:
         key = inbound.thread_key(request.path_params["channel"], new_id())
-        await self._take(request, key)
+        receipt = await self._take(request, key)
+        if receipt.kind == "command":  # which begins no thread: its answer goes to the page that it came from
+            answer = await self._platform.note(receipt.answer)
+            return HTMLResponse(answer, headers={"HX-Retarget": "#entries", "HX-Reswap": "beforeend"})
+        await self._platform.say(key, receipt.answer)
         return Response(headers={"HX-Redirect": f"/c/{key.channel}/t/{key.thread}"})
 
     async def _reply(self, request: Request) -> Response:
-        await self._take(request, _key(request))
+        key = _key(request)
+        receipt = await self._take(request, key)
+        await self._platform.say(key, receipt.answer)
         return Response(status_code=204)
 
-    async def _take(self, request: Request, key: ThreadKey) -> None:
+    async def _take(self, request: Request, key: ThreadKey) -> Receipt:
         async with request.form(**FORM) as form:
             text = str(form.get("text") or "")
             uploads = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
@@ -142,7 +148,7 @@ class Pages:
             now=self._clock(),
             attachments=tuple(attachments),
         )
-        await self._platform.take(message)
+        return await self._platform.take(message)
 
     async def _keep(self, upload: UploadFile) -> Attachment:
         limit = self._config.upload_bytes

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.doubles.model_server import ModelServer, model_server
-from tests.e2e.browsing import chromium, picture, sound_page
+from tests.e2e.browsing import chromium, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
@@ -39,6 +39,18 @@ def chat(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterat
 def page(browser: Browser) -> Iterator[Page]:
     with sound_page(browser) as page:
         yield page
+
+
+def test_a_command_in_a_channel_is_answered_there(page: Page, chat: Process) -> None:
+    """It led to a page of which nothing was but the words: there is nothing here."""
+    page.goto(f"{chat.url}/c/general")
+    page.wait_for_load_state("networkidle")
+
+    send(page, "@threadbox help")
+
+    expect(page.locator("#entries .note")).to_contain_text("Mention me with a request")
+    expect(page.locator("textarea")).to_have_value("@threadbox ")
+    picture(page, "command")
 
 
 def test_who_signed_in_stays_signed_in_when_threadbox_starts_again(page: Page, tmp_path: Path) -> None:

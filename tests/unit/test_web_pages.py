@@ -12,7 +12,7 @@ import pytest
 
 from adapters.web.config import ENTRIES_SHOWN, LISTENERS
 from adapters.web.live import STILL_HERE
-from bot.model import Code, Printed, Reply, Text, Turn
+from bot.model import Code, Printed, Reply, Text, ThreadKey, Turn
 from bot.store import SqlOutbox
 from tests.doubles.bot import now
 from tests.doubles.loop_watch import HELD_UP_SECONDS, loop_watch
@@ -140,6 +140,51 @@ async def test_the_newest_are_shown_with_a_way_to_earlier_ones_under_the_title_o
     assert earlier.text.count('<article class="message"') == ENTRIES_SHOWN + 1
     assert "left out" not in earlier.text
     assert "&amp;earlier" in earlier.text
+
+
+async def test_a_command_that_would_begin_a_thread_is_answered_where_it_was_said(chat: Chat) -> None:
+    """It led to a thread that there was not."""
+    answer = await chat.post("/c/general/messages", "@threadbox help")
+
+    assert answer.status_code == 200
+    assert (answer.headers["HX-Retarget"], answer.headers["HX-Reswap"]) == ("#entries", "beforeend")
+    assert "HX-Redirect" not in answer.headers
+    assert "Mention me with a request" in answer.text
+
+
+async def test_the_words_of_a_request_that_must_wait_are_on_its_page_once(chat: Chat) -> None:
+    first = await chat.begin("wait")
+
+    second = await chat.begin("hello")
+
+    words = "You have 1 request running already"
+    assert words in (await chat.client.get(second)).text
+    assert words not in (await chat.client.get(second)).text
+    await chat.post(f"{first}/stop")
+
+
+async def test_stop_says_what_it_did_where_no_sign_does(chat: Chat) -> None:
+    first = await chat.begin("wait")
+    second = await chat.begin("hello")
+    key = ThreadKey(platform="web", workspace="local", channel="direct", thread=second.rpartition("/")[2])
+    page = await chat.client.get(second)
+    events = chat.web.listeners.listen(key, token_of(page), lambda: chat.web.snapshot(key, ENTRIES_SHOWN))
+
+    await chat.post(f"{second}/stop")
+    assert "Stopped before it began." in await text_of(events, "before it began")
+    await chat.post(f"{second}/stop")
+    assert "Nothing is running here." in await text_of(events, "Nothing is")
+    await chat.post(f"{first}/stop")
+    assert chat.web._unseen == {}  # the sign says it
+
+
+async def test_a_message_that_is_taken_leaves_no_empty_note(chat: Chat) -> None:
+    thread = await chat.begin("hello")
+
+    await chat.post(f"{thread}/messages", "and now?")
+
+    assert chat.web._unseen == {}
+    assert "note" not in (await chat.client.get(thread)).text
 
 
 async def test_files_that_are_taken_can_be_had_again(chat: Chat) -> None:
