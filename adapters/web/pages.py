@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from bot.model import Attachment, Receipt, ThreadKey
 from bot.text import file_name, size_words, title_of
 
 TITLE_CHARS = 80
+EMPTY = "Your message is empty. Tell me what to do, or send a file."
 
 
 class Pages:
@@ -139,23 +141,27 @@ class Pages:
         async with request.form(**FORM) as form:
             text = str(form.get("text") or "")
             uploads = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
-            attachments = [await self._keep(upload) for upload in uploads]
-        message = inbound.message(
-            key,
-            text,
-            message_id=new_id(),
-            person=session_of(request),
-            now=self._clock(),
-            attachments=tuple(attachments),
-        )
-        return await self._platform.take(message)
+            if not text.strip() and not uploads:
+                raise Refused(EMPTY)
+            message = inbound.message(
+                key,
+                text,
+                message_id=new_id(),
+                person=session_of(request),
+                now=self._clock(),
+                attachments=tuple(self._described(upload) for upload in uploads),
+            )
+            if uploads:
+                await self._platform.intake.check(message)  # what is refused leaves no files behind
+            kept = [await self._platform.keep_upload(upload.filename or "", await upload.read()) for upload in uploads]
+        return await self._platform.take(replace(message, attachments=tuple(kept)))
 
-    async def _keep(self, upload: UploadFile) -> Attachment:
-        limit = self._config.upload_bytes
-        name = file_name(upload.filename or "file")
-        if (upload.size or 0) > limit:
-            raise Refused(f"{name} has {size_words(upload.size or 0)}; I take {size_words(limit)} a file.")
-        return await self._platform.keep_upload(name, await upload.read(limit + 1))
+    def _described(self, upload: UploadFile) -> Attachment:
+        limit, size = self._config.upload_bytes, upload.size or 0
+        name = file_name(upload.filename or "")
+        if size > limit:
+            raise Refused(f"{name} has {size_words(size)}; I take {size_words(limit)} a file.")
+        return Attachment(name=name, size=size, source="")
 
     async def _stop(self, request: Request) -> Response:
         await self._platform.stop(_key(request))

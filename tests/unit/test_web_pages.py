@@ -187,6 +187,25 @@ async def test_a_message_that_is_taken_leaves_no_empty_note(chat: Chat) -> None:
     assert "note" not in (await chat.client.get(thread)).text
 
 
+async def test_a_message_without_words_and_files_is_refused(chat: Chat) -> None:
+    thread = await chat.begin("@threadbox hello", "general")
+
+    answer = await chat.post(f"{thread}/messages", " ")
+
+    assert (answer.status_code, "Your message is empty" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [("x" * 2000, {"a.bin": b"1"}), ("read them", {"a.bin": b"1", "b.bin": b"1" * (1 << 20) + b"1"})],
+)
+async def test_a_refused_message_leaves_no_files_behind(chat: Chat, text: str, files: dict[str, bytes]) -> None:
+    answer = await chat.post("/c/direct/messages", text, files)
+
+    assert answer.status_code == 422
+    assert list((chat.folder / "blobs").iterdir()) == []
+
+
 async def test_files_that_are_taken_can_be_had_again(chat: Chat) -> None:
     await chat.post("/c/direct/messages", "read it", {"отчёт.csv": b"1,2"})
 
