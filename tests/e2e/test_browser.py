@@ -209,7 +209,7 @@ def test_files_go_up_and_are_read(page: Page, chat: Process, model: ModelServer)
 @pytest.mark.parametrize(
     ("text", "size", "words"),
     [
-        ("", 0, "Your message is empty"),
+        ("@threadbox", 0, "Your message is empty"),
         ("x" * 40_000, 0, "40,000 characters; I take 32,000"),
         ("big", 3 << 20, "big.bin has 3.1 MB; I take 2.1 MB a file."),
         ("huge", 30 << 20, "a file may have 2 MB"),

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.doubles.model_server import ModelServer, model_server
-from tests.e2e.browsing import chromium, picture, send, sound_page
+from tests.e2e.browsing import begin, chromium, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
@@ -51,6 +51,45 @@ def test_a_command_in_a_channel_is_answered_there(page: Page, chat: Process) -> 
     expect(page.locator("#entries .note")).to_contain_text("Mention me with a request")
     expect(page.locator("textarea")).to_have_value("@threadbox ")
     picture(page, "command")
+
+
+def test_enter_twice_sends_once_and_what_is_typed_meanwhile_stays(
+    page: Page, chat: Process, model: ModelServer
+) -> None:
+    model.script[:] = ["Welcome.", "Read."]
+    begin(page, chat, "@threadbox hello")
+    expect(page.get_by_text("Welcome.")).to_be_visible(timeout=20_000)
+    held: list[Route] = []
+    page.route("**/messages", lambda route: held.append(route))
+    page.locator("input[type=file]").set_input_files({"name": "a.csv", "mimeType": "text/csv", "buffer": b"1"})
+
+    send(page, "read it")
+    page.keyboard.press("Enter")
+    page.keyboard.type(" and then")
+    expect(page.locator("#composer .send")).to_be_disabled()
+    picture(page, "sending")
+    assert len(held) == 1
+    held[0].continue_()
+
+    expect(page.locator("textarea")).to_have_value("and then")
+    expect(page.locator("#chosen")).to_have_text("")
+    expect(page.locator("#composer .send")).to_be_enabled()
+    expect(page.get_by_text("Read.")).to_be_visible(timeout=20_000)
+    expect(page.locator(".message .file")).to_have_count(1)
+    assert len(held) == 1
+
+
+def test_enter_in_an_empty_box_sends_nothing(page: Page, chat: Process) -> None:
+    page.goto(f"{chat.url}/c/direct")
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    send(page, " \n")
+    page.wait_for_timeout(300)
+
+    assert asked == []
+    expect(page.locator("#refusal")).to_be_hidden()
 
 
 def test_who_signed_in_stays_signed_in_when_threadbox_starts_again(page: Page, tmp_path: Path) -> None:

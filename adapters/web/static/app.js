@@ -6,6 +6,7 @@
   const text = composer.elements.text;
   const files = composer.elements.files;
   const refusal = document.getElementById("refusal");
+  const SILENT = "Threadbox does not answer. Is it running?";
 
   function localTimes() {
     for (const time of document.querySelectorAll("time[datetime]:empty")) {
@@ -48,9 +49,10 @@
       composer.requestSubmit();
     }
   });
-  files.addEventListener("change", () => {
+  function chosen() {
     document.getElementById("chosen").textContent = Array.from(files.files, (file) => file.name).join(", ");
-  });
+  }
+  files.addEventListener("change", chosen);
 
   // what came between a snapshot and the first update is in both: the newer one stays
   document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
@@ -65,18 +67,29 @@
     refusal.hidden = !words;
   }
 
+  let sent = { text: "", files: null };
+
+  composer.addEventListener("htmx:beforeRequest", (event) => {
+    if (text.value.trim() || files.files.length) sent = { text: text.value, files: files.files };
+    else event.preventDefault();
+  });
+
+  // what was typed or chosen while a message went up is the next one's
+  function clear() {
+    if (text.value.startsWith(sent.text)) text.value = text.value.slice(sent.text.length).trimStart() || text.defaultValue;
+    if (files.files === sent.files) files.value = "";
+    chosen();
+    follow = true;
+    grow();
+  }
+
   document.body.addEventListener("htmx:afterRequest", (event) => {
     const request = event.detail.xhr;
     if (!event.detail.successful) {
-      refuse(request && request.responseText ? request.responseText : "Threadbox does not answer. Is it running?");
+      refuse(request && request.responseText ? request.responseText : SILENT);
     } else {
       refuse("");
-      if (event.detail.elt === composer) {
-        composer.reset();
-        document.getElementById("chosen").textContent = "";
-        follow = true;
-        grow();
-      }
+      if (event.detail.elt === composer) clear();
     }
   });
 })();
