@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.doubles.model_server import ModelServer, model_server
+from tests.doubles.model_server import Held, ModelServer, model_server
 from tests.e2e.browsing import begin, chromium, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
@@ -39,6 +39,15 @@ def chat(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterat
 def page(browser: Browser) -> Iterator[Page]:
     with sound_page(browser) as page:
         yield page
+
+
+def hide(page: Page, *, hidden: bool) -> None:
+    """A browser without a window shows every tab."""
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
 
 
 def test_a_command_in_a_channel_is_answered_there(page: Page, chat: Process) -> None:
@@ -90,6 +99,49 @@ def test_enter_in_an_empty_box_sends_nothing(page: Page, chat: Process) -> None:
 
     assert asked == []
     expect(page.locator("#refusal")).to_be_hidden()
+
+
+def test_a_hidden_tab_lets_its_connection_go_and_shows_what_it_missed(
+    page: Page, chat: Process, model: ModelServer
+) -> None:
+    answer = Held("It was long.")
+    model.script[:] = ["Welcome.", answer]
+    begin(page, chat, "@threadbox hello")
+    expect(page.get_by_text("Welcome.")).to_be_visible(timeout=20_000)
+    send(page, "help")
+    expect(page.locator(".note")).to_be_visible()
+    send(page, "think")
+    expect(page.locator(".status.working")).to_have_count(1, timeout=20_000)
+
+    with page.expect_event("requestfailed", lambda request: "/events" in request.url):
+        hide(page, hidden=True)
+    answer.release()
+    chat.wait_for(page.url.removeprefix(chat.url), "It was long.")
+    expect(page.get_by_text("It was long.")).to_have_count(0)
+    with page.expect_request("**/events*"):
+        hide(page, hidden=False)
+
+    expect(page.get_by_text("It was long.")).to_be_visible()
+    expect(page.locator(".status.done")).to_have_count(2)
+    said = page.locator("#entries article").all_inner_texts()
+    words = ["hello", "Welcome.", "Mention me", "think", "It was long."]
+    assert [word in text for word, text in zip(words, said, strict=True)] == [True] * 5
+    send(page, "and now?")
+    expect(page.locator(".status.done")).to_have_count(3, timeout=20_000)
+    expect(page.get_by_text("Done.")).to_have_count(1)
+
+
+def test_a_page_too_many_says_so(page: Page, chat: Process, model: ModelServer) -> None:
+    model.script[:] = ["Welcome."]
+    begin(page, chat, "@threadbox hello")
+    words = "100 pages of this chat are open already: close some of them."
+    page.route("**/events*", lambda route: route.fulfill(status=422, body=words, content_type="text/plain"))
+
+    page.reload()
+
+    expect(page.locator("#refusal")).to_have_text(words)
+    page.unroute("**/events*")
+    expect(page.locator("#refusal")).to_be_hidden(timeout=20_000)
 
 
 def test_who_signed_in_stays_signed_in_when_threadbox_starts_again(page: Page, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
   const files = composer.elements.files;
   const refusal = document.getElementById("refusal");
   const SILENT = "Threadbox does not answer. Is it running?";
+  const HIDDEN_MS = 2000;
 
   function localTimes() {
     for (const time of document.querySelectorAll("time[datetime]:empty")) {
@@ -91,5 +92,59 @@
       refuse("");
       if (event.detail.elt === composer) clear();
     }
+  });
+
+  // a browser opens six connections to a host, and each page that listens holds one: those that nobody looks at let go
+  let source = null;
+  let hiding = 0;
+  htmx.createEventSource = (url) => {
+    if (source) source.close();
+    source = new EventSource(url);
+    if (document.hidden) source.close();
+    return source;
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (!source) return;
+    if (document.hidden) hiding = setTimeout(() => source.close(), HIDDEN_MS);
+    // as after a lost connection, the extension opens another one, which begins with a snapshot
+    else if (source.readyState === EventSource.CLOSED) source.onerror(new Event("error"));
+  });
+
+  // an EventSource cannot read why it was refused
+  let unheard = false;
+  document.body.addEventListener("htmx:sseError", async (event) => {
+    if (event.detail.source.readyState !== EventSource.CLOSED || event.detail.error.isTrusted === false) return;
+    const stop = new AbortController();
+    try {
+      const answer = await fetch(event.detail.source.url, { signal: stop.signal });
+      if (!answer.ok) refuse(await answer.text());
+    } catch {
+      refuse(SILENT);
+    }
+    unheard = true;
+    stop.abort();
+  });
+  document.body.addEventListener("htmx:sseOpen", () => {
+    if (unheard) refuse("");
+    unheard = false;
+  });
+
+  // notes are in no snapshot: each stays behind what it came after
+  document.body.addEventListener("htmx:sseBeforeMessage", (event) => {
+    if (event.detail.type !== "snapshot") return;
+    const notes = Array.from(entries.querySelectorAll(".note"), (note) => {
+      let before = note.previousElementSibling;
+      while (before && !before.id) before = before.previousElementSibling;
+      return { note, after: before ? before.id : "" };
+    });
+    entries.addEventListener("htmx:sseMessage", () => {
+      for (const { note, after } of notes.reverse()) {
+        const place = document.getElementById(after);
+        if (place) place.after(note);
+        else entries.append(note);
+      }
+    }, { once: true });
   });
 })();
