@@ -55,8 +55,11 @@ class BlobArtifacts:
             row = (await connection.execute(select(artifacts).where(artifacts.c.id == artifact_id))).first()
         if row is None:
             raise LookupError(artifact_id)
-        got = await self._store.get_async(artifact_id)
-        data = bytes(await got.bytes_async())
+        try:
+            got = await self._store.get_async(artifact_id)
+            data = bytes(await got.bytes_async())
+        except FileNotFoundError as error:  # somebody removed it from the folder
+            raise LookupError(artifact_id) from error
         return Artifact(id=row.id, name=row.name, mime=row.mime, size=row.size), data
 
     async def forget(self, before: datetime, most_bytes: int) -> int:

@@ -14,7 +14,7 @@ from adapters.discord.server import Discord
 from adapters.slack import SlackConfig, SlackStore, manifest, slack
 from adapters.slack.check import check as check_slack
 from adapters.slack.server import Slack
-from adapters.web import WebConfig, make_platform, serving
+from adapters.web import Sessions, WebConfig, make_platform, serving
 from adapters.web.config import LOOPBACK
 from bot.app import App, Parts
 from bot.clock import utc_now
@@ -23,6 +23,7 @@ from bot.core import Core
 from bot.errors import ConfigurationError
 from bot.findings import start_findings
 from bot.images import have_image
+from bot.kept_key import kept_key
 from bot.ports import Platform
 from bot.settings import Check, Settings
 from bot.start_checks import APP
@@ -49,7 +50,8 @@ async def serve(settings: Settings, say: Say) -> int:
             await app.serve(platforms)
         web_config = make_web_config(settings)
         if web_config is not None:
-            address = await stack.enter_async_context(serving(web, web_config, utc_now))
+            sessions = Sessions(await asyncio.to_thread(kept_key, settings.folder / "web.key"), web_config.token)
+            address = await stack.enter_async_context(serving(web, web_config, sessions, utc_now))
             say(f"Threadbox is ready: {address}")
         core = make_core(parts)
         for one in connected:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
-from adapters.web.config import ENTRIES_SHOWN, NAME
+from adapters.web.config import ENTRIES_MOST, NAME, NOTES_KEPT
 from adapters.web.live import Listeners, event
 from adapters.web.outbound import Html
-from bot.model import Attachment, IncomingMessage, Quoted, Reply, ThreadKey
+from bot.model import Attachment, IncomingMessage, Quoted, Receipt, Reply, ThreadKey
 from bot.ports import Commands, Intake, Sign
 from bot.store_ports import Artifacts, History
-from bot.text import NOTHING_RUNS
+from bot.text import file_name
 from bot.views import Entry
 
-_LIVE_SIGNS: tuple[Sign, ...] = ("seen", "queued", "working")
+STOPPING = "Stopping."  # of bot.commands; the sign of what stops says it too
 
 
 class WebPlatform:
@@ -27,38 +32,37 @@ class WebPlatform:
     keeps_history = False
 
     def __init__(self, html: Html, intake: Intake, commands: Commands, history: History, artifacts: Artifacts) -> None:
-        self.listeners = Listeners()
+        self.listeners = Listeners(time.monotonic)
         self.intake = intake
         self.commands = commands
         self.history = history
         self.artifacts = artifacts
         self._html = html
+        # one thread: updates keep their order, and what renders is never used by two at a time
+        self._renderer = ThreadPoolExecutor(1, thread_name_prefix="web-render")
         self._growing: dict[ThreadKey, dict[str, Reply]] = {}
-        self._signs: dict[str, Sign] = {}
+        self._unseen: dict[ThreadKey, str] = {}  # the newest note of a thread that nobody watched
 
     # ---- the Platform port
 
     async def mark(self, message: IncomingMessage, sign: Sign) -> None:
         """See bot.ports.Platform."""
-        if sign in ("seen", "queued"):
-            self._send(message.key, f'<div hx-swap-oob="beforeend:#entries">{self._html.message(message, sign)}</div>')
-        if sign in _LIVE_SIGNS:
-            self._signs[message.message_id] = sign
-        else:
-            self._signs.pop(message.message_id, None)
+        if sign in ("done", "failed", "stopped"):
             self._growing.pop(message.key, None)
-        self._send(message.key, _oob(self._html.status(message, sign), "outerHTML"))
+        elif sign != "working":
+            await self._send(message.key, lambda: _added(self._html.message(message, sign)))
+        await self._send(message.key, lambda: _replaced(self._html.status(message, sign)))
 
     async def publish(self, key: ThreadKey, reply: Reply) -> str:
         """See bot.ports.Platform."""
         self._remember(key, reply)
-        self._send(key, f'<div hx-swap-oob="beforeend:#entries">{self._html.reply(reply, key)}</div>')
+        await self._send(key, lambda: _added(self._html.reply(reply, key)))
         return reply.key
 
     async def update(self, key: ThreadKey, message_id: str, reply: Reply) -> None:
         """See bot.ports.Platform."""
         self._remember(key, reply)
-        self._send(key, _oob(self._html.reply(reply, key), "outerHTML"))
+        await self._send(key, lambda: _replaced(self._html.reply(reply, key)))
 
     async def find(self, key: ThreadKey, reply: Reply) -> str | None:
         """See bot.ports.Platform: the outbox is where our messages are, so whatever is in it was posted."""
@@ -75,14 +79,12 @@ class WebPlatform:
 
     # ---- what the pages need
 
-    async def take(self, message: IncomingMessage) -> None:
+    async def take(self, message: IncomingMessage) -> Receipt:
         """A posted message. Raises Refused."""
         receipt = await self.intake.take(message, self)
-        if receipt.answer:
-            self._note(message.key, receipt.answer)
-        elif receipt.kind == "context":
-            html = self._html.message(message, None)
-            self._send(message.key, f'<div hx-swap-oob="beforeend:#entries">{html}</div>')
+        if receipt.kind == "context":
+            await self._send(message.key, lambda: _added(self._html.message(message, None)))
+        return receipt
 
     async def retry(self, turn_id: str) -> None:
         """Answer a message again. Raises LookupError, Refused."""
@@ -91,27 +93,57 @@ class WebPlatform:
     async def stop(self, key: ThreadKey) -> None:
         """End what runs in a thread."""
         answer = await self.commands.stop(key)
-        if answer == NOTHING_RUNS:
-            self._note(key, answer)
+        if answer != STOPPING:
+            await self.say(key, answer)
 
     async def keep_upload(self, name: str, data: bytes) -> Attachment:
         """A file that a person sent, kept until its turn."""
+        name = file_name(name)
         artifact = await self.artifacts.save(None, name, "application/octet-stream", data)
         return Attachment(name=name, size=len(data), source=artifact.id)
 
-    async def entries(self, key: ThreadKey) -> list[Entry]:
-        """The thread as it stands now, with what is still growing."""
+    async def entries(self, key: ThreadKey, most: int) -> list[Entry]:
+        """The newest of a thread as they stand, with what still grows; one over `most` says that there are more."""
+        kept = await self.history.entries(key, most + 1)
         growing = self._growing.get(key, {})
-        return [self._as_it_stands(entry, growing) for entry in await self.history.entries(key, ENTRIES_SHOWN)]
+        return [self._as_it_stands(entry, growing) for entry in kept]
 
     def _as_it_stands(self, entry: Entry, growing: dict[str, Reply]) -> Entry:
         known = {reply.key: reply for reply in entry.replies}
         known |= {key: reply for key, reply in growing.items() if reply.turn_id == entry.turn_id}
         return replace(entry, replies=tuple(sorted(known.values(), key=lambda reply: reply.part)))
 
-    async def snapshot(self, key: ThreadKey) -> str:
-        """The thread's HTML."""
-        return self._html.entries(await self.entries(key))
+    async def snapshot(self, key: ThreadKey, most: int) -> str:
+        """The thread as an event."""
+        html = await self.html(key, await self.entries(key, most), most)
+        return await self._rendered(lambda: event("snapshot", html))
+
+    async def html(self, key: ThreadKey, entries: list[Entry], most: int) -> str:
+        """Entries as HTML, and the note that nobody has seen yet."""
+        html = [self._html.left_out(most, offer=most < ENTRIES_MOST)] if len(entries) > most else []
+        seen: set[str] = set()
+        for entry in entries[-most:]:  # one at a time: updates of other threads pass between them
+            again = entry.message.message_id in seen
+            seen.add(entry.message.message_id)
+            html.append(await self._rendered(partial(self._html.entry, entry, again=again)))
+        if key in self._unseen:
+            html.append(await self.note(self._unseen.pop(key)))
+        return "".join(html)
+
+    async def note(self, text: str) -> str:
+        """A line that nobody keeps, as HTML."""
+        return await self._rendered(lambda: self._html.note(text))
+
+    async def say(self, key: ThreadKey, text: str) -> None:
+        """Show a note to who watches a thread, or else to who opens it next."""
+        if not text:
+            return
+        if self.listeners.are_any(key):
+            await self._send(key, lambda: _added(self._html.note(text)))
+        else:
+            self._unseen[key] = text
+            while len(self._unseen) > NOTES_KEPT:
+                del self._unseen[next(iter(self._unseen))]
 
     def _remember(self, key: ThreadKey, reply: Reply) -> None:
         growing = self._growing.setdefault(key, {})
@@ -120,18 +152,23 @@ class WebPlatform:
         else:
             growing[reply.key] = reply
 
-    def _note(self, key: ThreadKey, text: str) -> None:
-        if text:
-            self._send(key, f'<div hx-swap-oob="beforeend:#entries">{self._html.note(text)}</div>')
+    async def _send(self, key: ThreadKey, render: Callable[[], str]) -> None:
+        if self.listeners.are_any(key):  # who comes later is given all that is known by then
+            self.listeners.send(key, await self._rendered(lambda: event("update", render())))
 
-    def _send(self, key: ThreadKey, html: str) -> None:
-        self.listeners.send(key, event("update", html))
+    async def _rendered(self, render: Callable[[], str]) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
 
 
-def _oob(html: str, how: str) -> str:
+def _added(html: str) -> str:
+    """An element, told to come after all others."""
+    return f'<div hx-swap-oob="beforeend:#entries">{html}</div>'
+
+
+def _replaced(html: str) -> str:
     """An element with an id, told to replace the one of that id."""
     head, mark, rest = html.partition(" id=")
-    return f'{head} hx-swap-oob="{how}"{mark}{rest}'
+    return f'{head} hx-swap-oob="outerHTML"{mark}{rest}'
 
 
 def new_id() -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 
-from adapters.web.config import EVENTS_WAITING, LISTENERS
+from adapters.web.config import AWAITED_SECONDS, BYTES_WAITING, EVENTS_WAITING, LISTENERS, PAGES_AWAITED
 from bot.errors import Refused
 from bot.model import ThreadKey
 
 KEEP_ALIVE_SECONDS = 15.0
+STILL_HERE = b": still here\n\n"
 
 
 def event(name: str, html: str) -> str:
@@ -18,50 +21,109 @@ def event(name: str, html: str) -> str:
     return f"event: {name}\n{data}\n"
 
 
-class Listeners:
-    """The tabs, by thread."""
+@dataclass(eq=False, slots=True, kw_only=True)
+class Tab:
+    """A page and what it has not been sent yet."""
 
-    def __init__(self) -> None:
-        self._queues: dict[ThreadKey, set[asyncio.Queue[str | None]]] = {}
-        self._count = 0
+    key: ThreadKey
+    served_at: float
+    queue: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    waiting: int = 0
+    """Bytes in the queue."""
+
+    def put(self, data: bytes) -> bool:
+        """Whether there was room for an event."""
+        fits = self.queue.empty() or self.waiting + len(data) <= BYTES_WAITING  # a single one may be larger
+        if self.queue.qsize() >= EVENTS_WAITING or not fits:
+            return False
+        self.waiting += len(data)
+        self.queue.put_nowait(data)
+        return True
+
+    async def get(self) -> bytes | None:
+        """The next event, or a sign of life after a while without any; None at the end."""
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                data = await self.queue.get()
+        except TimeoutError:
+            return STILL_HERE
+        self.waiting -= len(data or b"")
+        return data
+
+
+class Listeners:
+    """The tabs, by thread; a page is one from the moment it is served, so that it misses nothing until it connects."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tabs: dict[ThreadKey, set[Tab]] = {}
+        self._awaited: dict[str, Tab] = {}  # the longest awaited first
+        self._connected = 0
+
+    def are_any(self, key: ThreadKey) -> bool:
+        """Whether anybody watches a thread."""
+        for token in [token for token, tab in self._awaited.items() if self._is_late(tab)]:
+            self._forget(self._awaited.pop(token))
+        return key in self._tabs
 
     def send(self, key: ThreadKey, text: str) -> None:
         """Give every tab of a thread an event; never waits."""
-        for queue in list(self._queues.get(key, ())):
-            if queue.qsize() < EVENTS_WAITING:
-                queue.put_nowait(text)
-            else:
-                self._queues[key].discard(queue)
-                queue.put_nowait(None)
+        data = text.encode()
+        for tab in list(self._tabs.get(key, ())):
+            if not tab.put(data):
+                self._forget(tab)
+                tab.queue.put_nowait(None)
 
-    async def listen(self, key: ThreadKey, first: AsyncIterator[str]) -> AsyncIterator[str]:
-        """Events of a thread: `first`, then what comes from now on. Raises Refused when too many listen."""
-        if self._count >= LISTENERS:
-            raise Refused(f"{LISTENERS} pages are open already.")
-        queue: asyncio.Queue[str | None] = asyncio.Queue()
-        self._queues.setdefault(key, set()).add(queue)
-        self._count += 1
+    def expect(self, key: ThreadKey) -> str:
+        """A page is about to be made: what comes from now on waits for it; the token to connect with."""
+        while len(self._awaited) >= PAGES_AWAITED:
+            self._forget(self._awaited.pop(next(iter(self._awaited))))
+        token = secrets.token_urlsafe(12)
+        self._awaited[token] = self._new(key)
+        return token
+
+    def listen(self, key: ThreadKey, token: str, snapshot: Callable[[], Awaitable[str]]) -> AsyncIterator[bytes]:
+        """Events of a thread: those since its page was made, or where that is long ago a snapshot; then what comes.
+
+        Raises Refused when too many listen, LookupError for another thread's token.
+        """
+        awaited = self._awaited.get(token)
+        if awaited is not None and awaited.key != key:
+            raise LookupError(token)
+        if self._connected >= LISTENERS:
+            raise Refused(f"{LISTENERS} pages of this chat are open already: close some of them.")
+        return self._listen(key, token, snapshot)
+
+    async def _listen(self, key: ThreadKey, token: str, snapshot: Callable[[], Awaitable[str]]) -> AsyncIterator[bytes]:
+        tab = self._awaited.pop(token, None)
+        has_page = tab is not None and tab in self._tabs.get(key, ())
+        if tab is None or not has_page:
+            tab = self._new(key)
+        self._connected += 1
         try:
-            async for text in first:
-                yield text
-            while True:
-                try:
-                    async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                        text_or_end = await queue.get()
-                except TimeoutError:
-                    text_or_end = ": still here\n\n"
-                if text_or_end is None:
-                    return
-                yield text_or_end
+            yield STILL_HERE if has_page else (await snapshot()).encode()
+            while (data := await tab.get()) is not None:
+                yield data
         finally:
-            self._count -= 1
-            watching = self._queues.get(key, set())
-            watching.discard(queue)
-            if not watching:
-                self._queues.pop(key, None)
+            self._connected -= 1
+            self._forget(tab)
+
+    def _new(self, key: ThreadKey) -> Tab:
+        tab = Tab(key=key, served_at=self._clock())
+        self._tabs.setdefault(key, set()).add(tab)
+        return tab
+
+    def _is_late(self, tab: Tab) -> bool:
+        return self._clock() - tab.served_at > AWAITED_SECONDS
+
+    def _forget(self, tab: Tab) -> None:
+        watching = self._tabs.get(tab.key, set())
+        watching.discard(tab)
+        if not watching:
+            self._tabs.pop(tab.key, None)
 
     def close(self) -> None:
         """End every stream."""
-        for queues in self._queues.values():
-            for queue in queues:
-                queue.put_nowait(None)
+        for tabs in self._tabs.values():
+            for tab in tabs:
+                tab.queue.put_nowait(None)

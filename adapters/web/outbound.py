@@ -7,6 +7,7 @@ are shown only inside <iframe sandbox>, from an address that forbids scripts.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,9 +15,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import TextLexer, get_lexer_by_name
-from pygments.util import ClassNotFound
+from pygments.lexers import get_lexer_by_name
 
+from adapters.web.config import RENDERED_KEPT
 from bot.model import Block, IncomingMessage, Reply, ThreadKey
 from bot.text import size_words
 from bot.views import Entry
@@ -34,15 +35,19 @@ STATUS_WORDS = {
     "stopped": "stopped",
 }
 
+# Pygments has 500 more, whose patterns hostile text could choose among; Markdown's leads on to any of them
+COLOURED = {
+    "python", "py", "python3", "pycon", "bash", "sh", "shell", "console", "json", "sql", "html", "xml", "css", "diff",
+    "javascript", "js", "typescript", "ts", "yaml", "toml", "ini", "r", "julia", "c", "cpp", "java", "go", "rust",
+}  # fmt: skip
 _formatter = HtmlFormatter(nowrap=True)
 
 
+@lru_cache(RENDERED_KEPT)
 def code_html(source: str, language: str) -> Markup:
     """Code with classes for its colours."""
-    try:
-        lexer = get_lexer_by_name("bash" if language == "shell" else language or "text", stripnl=False)
-    except ClassNotFound:
-        lexer = TextLexer(stripnl=False)
+    name = language.lower()
+    lexer = get_lexer_by_name(name if name in COLOURED else "text", stripnl=False)
     return Markup(highlight(source, lexer, _formatter))  # noqa: S704 - Pygments escapes
 
 
@@ -64,6 +69,7 @@ def _markdown() -> MarkdownIt:
 _parser = _markdown()
 
 
+@lru_cache(RENDERED_KEPT)
 def markdown_html(text: str) -> Markup:
     """Markdown as HTML; what looks like HTML in it is shown as text."""
     return Markup(_parser.render(text))  # noqa: S704 - html is off
@@ -98,16 +104,10 @@ class Html:
         module = environment.get_template("parts.html").module
         self._parts: Any = module
 
-    def entries(self, entries: list[Entry]) -> str:
-        """All of a thread."""
-        seen: set[str] = set()
-        html: list[str] = []
-        for entry in entries:
-            if entry.message.message_id not in seen:
-                seen.add(entry.message.message_id)
-                html.append(self.message(entry.message, entry.status))
-            html += [self.reply(reply, entry.message.key) for reply in entry.replies]
-        return "".join(html)
+    def entry(self, entry: Entry, *, again: bool) -> str:
+        """A message and its replies; `again` when the message was shown already, for another turn of it."""
+        message = "" if again else self.message(entry.message, entry.status)
+        return message + "".join(self.reply(reply, entry.message.key) for reply in entry.replies)
 
     def message(self, message: IncomingMessage, status: str | None) -> str:
         """What somebody said."""
@@ -120,6 +120,10 @@ class Html:
     def reply(self, reply: Reply, key: ThreadKey) -> str:
         """One reply of ours."""
         return str(self._parts.reply(reply, key))
+
+    def left_out(self, shown: int, *, offer: bool) -> str:
+        """The line above the newest entries; with `offer` there are more to be had."""
+        return str(self._parts.left_out(shown, offer))
 
     def note(self, text: str) -> str:
         """A line that nobody keeps: the answer to a command."""

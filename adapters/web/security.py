@@ -27,10 +27,10 @@ OPEN_PATHS = ("/static/", "/login", "/healthz")
 
 
 class Sessions:
-    """Random session ids, signed; the key lives as long as the process."""
+    """Random session ids, signed. A new key or a new token of the operator's signs everybody out."""
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(self, key: bytes, token: str | None) -> None:
+        self._key = hmac.new(key, (token or "").encode(), hashlib.sha256).digest()
 
     def new(self, *, known: bool) -> str:
         """A cookie value; `known` when the operator's token was shown."""
@@ -120,7 +120,8 @@ class Door:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", PAGE_POLICY)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
-                headers.setdefault("Referrer-Policy", "no-referrer")
+                # not no-referrer: with it a browser sends our own login form from the origin `null`
+                headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
                 headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
                 headers.setdefault("Cache-Control", "no-store")

@@ -10,6 +10,7 @@ from adapters.web.adapter import WebPlatform
 from adapters.web.config import WebConfig
 from adapters.web.outbound import Html, templates
 from adapters.web.pages import Pages
+from adapters.web.security import Sessions
 from bot.http_server import http_serving
 from bot.ports import Commands, Intake
 from bot.store_ports import Artifacts, History
@@ -21,9 +22,11 @@ def make_platform(intake: Intake, commands: Commands, history: History, artifact
 
 
 @asynccontextmanager
-async def serving(platform: WebPlatform, config: WebConfig, clock: Callable[[], datetime]) -> AsyncIterator[str]:
+async def serving(
+    platform: WebPlatform, config: WebConfig, sessions: Sessions, clock: Callable[[], datetime]
+) -> AsyncIterator[str]:
     """Serve for the length of the block; the address. Raises ConfigurationError when the port is taken."""
-    app = Pages(platform, config, templates(), clock).app()
+    app = Pages(platform, config, templates(), sessions, clock).app()
     async with http_serving(
         app, config.host, config.port, setting="THREADBOX_WEB_PORT", on_stop=platform.listeners.close
     ) as address:

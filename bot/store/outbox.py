@@ -109,22 +109,17 @@ class SqlHistory:
 
     async def entries(self, key: ThreadKey, limit: int) -> list[Entry]:
         """See bot.store_ports.History."""
-        thread = thread_id(key)
         query = (
             select(messages.c.body, turns.c.id, turns.c.status)
             .select_from(messages.outerjoin(turns, turns.c.message == messages.c.id))
-            .where(messages.c.thread_id == thread)
+            .where(messages.c.thread_id == thread_id(key))
             .order_by(messages.c.id.desc(), turns.c.id)
             .limit(limit)
         )
-        written = (
-            select(replies)
-            .select_from(replies.join(turns, replies.c.turn_id == turns.c.id))
-            .where(turns.c.thread_id == thread)
-            .order_by(replies.c.turn_id, replies.c.part)
-        )
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).all()
+            found = [row.id for row in rows if row.id is not None]
+            written = select(replies).where(replies.c.turn_id.in_(found)).order_by(replies.c.turn_id, replies.c.part)
             by_turn: dict[str, list[Reply]] = {}
             for row in await connection.execute(written):
                 by_turn.setdefault(row.turn_id, []).append(reply_from_json(row.turn_id, row.part, row.body))

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from bot.artifacts import BlobArtifacts
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
 from bot.secrets import Redactor
 from bot.store import Database, SqlClaims, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
+from bot.store.schema import replies
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -95,6 +97,24 @@ async def test_a_message_for_others_is_kept_without_a_turn(inbox: SqlInbox, data
     (entry,) = await SqlHistory(database).entries(message(1).key, 10)
     assert entry.turn_id is None
     assert not await inbox.is_engaged(message(1).key)
+
+
+async def test_a_long_thread_is_read_by_its_newest_messages_alone(
+    inbox: SqlInbox, turns: SqlTurns, database: Database
+) -> None:
+    """What of the thread is not asked for is not read: here it could not be."""
+    for number in (1, 2):
+        turn = await inbox.claim(message(number), answer=True)
+        assert turn is not None
+        reply = Reply(turn_id=turn.id, part=0, blocks=(Text(markdown=f"answer {number}"),), final=True)
+        await SqlOutbox(database, lambda: NOW).write(reply)
+    async with database.begin() as connection:
+        await connection.execute(update(replies).where(replies.c.turn_id != turn.id).values(body={"no": "reply"}))
+
+    (entry,) = await SqlHistory(database).entries(message(1).key, 1)
+
+    assert entry.message.message_id == message(2).message_id
+    assert entry.replies == (reply,)
 
 
 async def test_a_finished_turn_is_no_longer_waiting_and_keeps_its_memory(
@@ -202,6 +222,9 @@ async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: P
     for wrong in ("../../etc/passwd", "x", saved.id + "x"):
         with pytest.raises(LookupError):
             await artifacts.load(wrong)
+    (tmp_path / "blobs" / saved.id).unlink()
+    with pytest.raises(LookupError):
+        await artifacts.load(saved.id)
 
 
 async def test_artifacts_go_when_they_are_old_and_the_oldest_where_all_are_too_much(

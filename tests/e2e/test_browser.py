@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import missing
 from tests.doubles.model_server import ModelServer, model_server, python
+from tests.e2e.browsing import begin, chromium, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCREENSHOTS = os.environ.get("THREADBOX_SCREENSHOTS")  # a folder to keep pictures of the page in
 STOP_SECONDS = 2.0
 
 PLOT = """import numpy as np
@@ -44,12 +31,8 @@ plt.show()"""
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        missing("Chromium", CHROMIUM)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,31 +52,8 @@ def chat(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterat
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page on which any script error and any refused resource fails the test."""
-    page = browser.new_page(viewport={"width": 1200, "height": 1010})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
-    yield page
-    page.context.close()
-    assert errors == []
-
-
-def picture(page: Page, name: str) -> None:
-    if SCREENSHOTS:
-        page.screenshot(path=f"{SCREENSHOTS}/{name}.png")
-
-
-def send(page: Page, text: str) -> None:
-    page.locator("textarea").fill(text)
-    page.keyboard.press("Enter")
-
-
-def begin(page: Page, chat: Process, text: str) -> None:
-    page.goto(f"{chat.url}/c/general")
-    page.wait_for_load_state("networkidle")
-    send(page, text)
-    page.wait_for_url(re.compile(r"/c/general/t/"))
+    with sound_page(browser) as page:
+        yield page
 
 
 def test_the_whole_conversation(page: Page, browser: Browser, chat: Process, model: ModelServer) -> None:
@@ -249,7 +209,7 @@ def test_files_go_up_and_are_read(page: Page, chat: Process, model: ModelServer)
 @pytest.mark.parametrize(
     ("text", "size", "words"),
     [
-        ("", 0, "Your message is empty"),
+        ("@threadbox", 0, "Your message is empty"),
         ("x" * 40_000, 0, "40,000 characters; I take 32,000"),
         ("big", 3 << 20, "big.bin has 3.1 MB; I take 2.1 MB a file."),
         ("huge", 30 << 20, "a file may have 2 MB"),

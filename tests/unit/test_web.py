@@ -1,24 +1,17 @@
-"""The web chat's pure parts, and its door, without a browser."""
+"""The web chat's pure parts and its tabs, without a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
-from starlette.testclient import TestClient
 
 from adapters.web import inbound
-from adapters.web.config import WebConfig
-from adapters.web.live import event
-from adapters.web.outbound import Html, markdown_html, templates
-from adapters.web.security import COOKIE, Door, Sessions
-from bot.errors import ConfigurationError
+from adapters.web.config import AWAITED_SECONDS, BYTES_WAITING, EVENTS_WAITING, PAGES_AWAITED
+from adapters.web.downloads import disposition, image_type
+from adapters.web.live import STILL_HERE, Listeners, event
+from adapters.web.outbound import Html, code_html, markdown_html, templates
 from bot.model import Artifact, File, Picture, Printed, Reply, Text, ThreadKey
 
 KEY = ThreadKey(platform="web", workspace="local", channel="general", thread="a" * 12)
@@ -60,6 +53,110 @@ def test_what_code_printed_and_named_is_escaped() -> None:
     assert "<img" not in html
 
 
+def test_what_is_shown_again_is_not_rendered_again() -> None:
+    assert code_html("x = 1", "python") is code_html("x = 1", "python")
+    assert markdown_html("*a*") is markdown_html("*a*")
+
+
+@pytest.mark.parametrize(("language", "has_colours"), [("Python", True), ("shell", True), ("ada", False), ("", False)])
+def test_only_languages_that_we_chose_have_colours(language: str, has_colours: bool) -> None:
+    """Whoever writes a block names its language, and with it the patterns that its text is put through."""
+    source = 'if x then print("a") -- echo 1'
+
+    assert ("<span" in code_html(source, language)) == has_colours
+    assert ("<span" in markdown_html(f"```{language}\n{source}\n```")) == has_colours
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", None),
+        (b"<svg>", None),
+        (b"", None),
+    ],
+)
+def test_a_picture_is_known_by_its_bytes(data: bytes, mime: str | None) -> None:
+    assert image_type(data) == mime
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("plot.png", 'inline; filename="plot.png"'),
+        ("отчёт 1.csv", "inline; filename=\"_____ 1.csv\"; filename*=UTF-8''%D0%BE%D1%82%D1%87%D1%91%D1%82%201.csv"),
+        ('a"; x="\r\nb.png', 'inline; filename="a__ x____b.png"'),
+    ],
+)
+def test_a_files_name_goes_with_it_in_every_alphabet(name: str, header: str) -> None:
+    assert disposition("inline", name) == header
+
+
+async def sent(events: AsyncIterator[bytes]) -> list[bytes]:
+    return [data async for data in events]
+
+
+async def no_snapshot() -> str:
+    return ""
+
+
+async def test_a_tab_that_stalls_is_cut_off_by_the_bytes_that_wait_for_it() -> None:
+    listeners = Listeners(lambda: 0.0)
+    events = listeners.listen(KEY, listeners.expect(KEY), no_snapshot)
+    assert await anext(events) == STILL_HERE
+    third = "x" * (BYTES_WAITING // 3)
+
+    for _ in range(10):
+        listeners.send(KEY, third)
+
+    assert len(await sent(events)) == 3
+    assert not listeners.are_any(KEY)
+
+
+async def test_a_single_event_may_be_larger_than_what_may_wait() -> None:
+    listeners = Listeners(lambda: 0.0)
+    events = listeners.listen(KEY, listeners.expect(KEY), no_snapshot)
+    await anext(events)
+
+    listeners.send(KEY, "x" * (BYTES_WAITING + 1))
+
+    assert len(await anext(events)) == BYTES_WAITING + 1
+
+
+async def test_a_tab_that_stalls_is_cut_off_by_the_events_that_wait_for_it() -> None:
+    listeners = Listeners(lambda: 0.0)
+    events = listeners.listen(KEY, listeners.expect(KEY), no_snapshot)
+    await anext(events)
+
+    for _ in range(2 * EVENTS_WAITING):
+        listeners.send(KEY, "x")
+
+    assert len(await sent(events)) == EVENTS_WAITING
+
+
+def test_a_page_that_never_connects_is_awaited_for_a_while_only() -> None:
+    seconds = 0.0
+    listeners = Listeners(lambda: seconds)
+    listeners.expect(KEY)
+    assert listeners.are_any(KEY)
+
+    seconds = AWAITED_SECONDS + 1
+
+    assert not listeners.are_any(KEY)
+
+
+async def test_of_many_pages_that_never_connect_the_latest_are_awaited() -> None:
+    listeners = Listeners(lambda: 0.0)
+    tokens = [listeners.expect(KEY) for _ in range(PAGES_AWAITED + 1)]
+
+    first, last = (listeners.listen(KEY, token, no_snapshot) for token in (tokens[0], tokens[-1]))
+
+    assert [await anext(first), await anext(last)] == [b"", STILL_HERE]
+
+
 def test_an_event_cannot_be_ended_by_its_own_text() -> None:
     assert event("update", "a\r\n\r\nevent: x\n") == "event: update\ndata: a\ndata: \ndata: event: x\ndata: \n\n"
 
@@ -86,90 +183,3 @@ def test_a_mention_makes_a_message_ours(channel: str, text: str, for_us: bool, r
 def test_an_address_of_no_thread_is_no_thread(channel: str, thread: str) -> None:
     with pytest.raises(LookupError):
         inbound.thread_key(channel, thread)
-
-
-def test_an_open_door_is_refused_at_start() -> None:
-    with pytest.raises(ConfigurationError, match="THREADBOX_WEB_TOKEN"):
-        WebConfig(host="0.0.0.0", port=1, token=None, upload_bytes=1)
-
-
-@pytest.fixture
-def sessions() -> Sessions:
-    return Sessions()
-
-
-@pytest.fixture
-def browser(sessions: Sessions) -> Iterator[TestClient]:
-    """A client of a small app behind the door."""
-
-    async def page(request: Request) -> PlainTextResponse:
-        await request.body()
-        return PlainTextResponse("in")
-
-    config = WebConfig(host="127.0.0.1", port=0, token=None, upload_bytes=1000)
-    app = Starlette(
-        routes=[Route("/", page, methods=["GET", "POST"])],
-        middleware=[Middleware(Door, config=config, sessions=sessions)],
-    )
-    with TestClient(app, base_url="http://127.0.0.1:8080") as client:
-        yield client
-
-
-def csrf(browser: TestClient, sessions: Sessions) -> str:
-    browser.get("/")
-    return sessions.csrf(browser.cookies[COOKIE].partition(".")[0])
-
-
-def test_a_post_from_our_own_page_is_let_in(browser: TestClient, sessions: Sessions) -> None:
-    headers = {"Origin": "http://127.0.0.1:8080", "X-CSRF-Token": csrf(browser, sessions)}
-
-    assert browser.post("/", headers=headers).text == "in"
-
-
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://127.0.0.1:8081"])
-def test_a_post_from_another_page_is_refused(browser: TestClient, sessions: Sessions, origin: str) -> None:
-    headers = {"Origin": origin, "X-CSRF-Token": csrf(browser, sessions)}
-
-    assert browser.post("/", headers=headers).status_code == 403
-
-
-def test_a_post_without_our_token_is_refused(browser: TestClient) -> None:
-    browser.get("/")
-
-    assert browser.post("/", headers={"Origin": "http://127.0.0.1:8080", "X-CSRF-Token": "x"}).status_code == 403
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example"])
-def test_a_name_that_was_rebound_to_loopback_is_refused(browser: TestClient, host: str) -> None:
-    assert browser.get("/", headers={"Host": host}).status_code == 421
-
-
-def test_a_large_body_is_refused_before_it_is_read(browser: TestClient, sessions: Sessions) -> None:
-    headers = {"Origin": "http://127.0.0.1:8080", "X-CSRF-Token": csrf(browser, sessions)}
-
-    answer = browser.post("/", headers=headers, content=b"x" * (2 << 20))
-
-    assert answer.status_code == 413
-
-
-def test_pages_forbid_what_is_not_ours(browser: TestClient) -> None:
-    policy = browser.get("/").headers["content-security-policy"]
-
-    assert "script-src 'self'" in policy
-    assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
-
-
-def test_beyond_loopback_the_operators_token_is_asked_for(sessions: Sessions) -> None:
-    async def page(request: Request) -> PlainTextResponse:
-        return PlainTextResponse("in")
-
-    config = WebConfig(host="0.0.0.0", port=0, token="secret", upload_bytes=1000)
-    app = Starlette(routes=[Route("/", page)], middleware=[Middleware(Door, config=config, sessions=sessions)])
-    with TestClient(app, base_url="http://chat.example", follow_redirects=False) as client:
-        assert client.get("/").headers["location"] == "/login"
-        client.cookies.set(COOKIE, sessions.new(known=False))
-        assert client.get("/").status_code == 303
-        client.cookies.clear()
-        client.cookies.set(COOKIE, sessions.new(known=True))
-        assert client.get("/").text == "in"
