@@ -17,7 +17,7 @@ from bot.policy import Deed, may_do
 from bot.ports import Clock, TurnQueue
 from bot.stops import Stops
 from bot.store_ports import Choices, People, Waiting
-from bot.text import NOTHING_RUNS, printable, size_words
+from bot.text import NOTHING_RUNS, STOPPING, printable, size_words
 from bot.views import Field, LiveSandbox, Usage
 from sandbox.lease import Entry
 from sandbox.service import SandboxService
@@ -30,7 +30,6 @@ HELP = (
     "**config** shows the options; `config set [workspace|channel|thread] NAME VALUE` and "
     "`config unset [workspace|channel|thread] NAME` change them."
 )
-STOPPING = "Stopping."
 RESET = "Done: this thread's variables and files are gone. The next message starts with an empty sandbox."
 SANDBOXES_SHOWN = 20
 

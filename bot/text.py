@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 OUTPUT_CHARS = 8_000  # of one cell's output in a reply; all of it comes as a file then
+STOPPING = "Stopping."
 NOTHING_RUNS = "Nothing is running here."
 LOST_SANDBOX = "The sandbox is gone, and with it what was not saved of the variables and files"
 

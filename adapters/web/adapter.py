@@ -16,10 +16,8 @@ from adapters.web.outbound import Html
 from bot.model import Attachment, IncomingMessage, Quoted, Receipt, Reply, ThreadKey
 from bot.ports import Commands, Intake, Sign
 from bot.store_ports import Artifacts, History
-from bot.text import file_name
+from bot.text import STOPPING, file_name
 from bot.views import Entry
-
-STOPPING = "Stopping."  # of bot.commands; the sign of what stops says it too
 
 
 class WebPlatform:
@@ -93,7 +91,7 @@ class WebPlatform:
     async def stop(self, key: ThreadKey) -> None:
         """End what runs in a thread."""
         answer = await self.commands.stop(key)
-        if answer != STOPPING:
+        if answer != STOPPING:  # which the sign of what stops says too
             await self.say(key, answer)
 
     async def keep_upload(self, name: str, data: bytes) -> Attachment:

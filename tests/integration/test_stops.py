@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.commands import STOPPING
 from bot.model import Notice
+from bot.text import STOPPING
 from sandbox import Limits
 from sandbox.admission import AdmissionSettings
 from sandbox.contract import Outcome
