@@ -7,25 +7,21 @@ tool calls at once (so cells take turns), a context without bound (so BoundedCon
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from typing import Annotated, Any
 
 from autogen_agentchat.agents import AssistantAgent
 from autogen_core.models import ChatCompletionClient
-from autogen_core.tools import FunctionTool
 
 from bot.agent.client import model_client
 from bot.agent.context import BoundedContext
 from bot.agent.durable import DurableModelClient
-from bot.agent.prompts import request_text, system_message, tool_result
+from bot.agent.prompts import request_text, system_message
 from bot.agent.settings import ModelSettings
+from bot.agent.tools import CellTools
 from bot.agent.words import TurnWords
-from bot.errors import BotError, Stopped
+from bot.errors import BotError
 from bot.model import Json, Request
-from bot.ports import Cells, TurnTools
-from bot.stops import Stop
-from sandbox import SandboxError
+from bot.ports import TurnTools
 
 
 class AutoGenAgent:
@@ -87,66 +83,3 @@ class AutoGenAgent:
 async def _memory(agent: AssistantAgent, context: BoundedContext) -> Json:
     await context.trim()
     return dict(await agent.save_state())
-
-
-class CellTools:
-    """The tools `python` and `shell`. Neither ever raises; what ends the turn is kept in `failure`."""
-
-    def __init__(self, cells: Cells, stop: Stop) -> None:
-        self._cells = cells
-        self._stop = stop
-        self._running: set[asyncio.Task[Any]] = set()
-        self._is_over = False
-        self.failure: Exception | None = None
-
-    def tools(self) -> list[FunctionTool]:
-        """For AssistantAgent."""
-        return [
-            FunctionTool(
-                self.python,
-                name="python",
-                description="Run Python code in the thread's interpreter and return what it prints. State is kept.",
-            ),
-            FunctionTool(
-                self.shell,
-                name="shell",
-                description="Run bash commands in the thread's workspace; returns their output.",
-            ),
-        ]
-
-    async def python(self, code: Annotated[str, "Python code; print what you want to know"]) -> str:
-        """Run a cell."""
-        return await self._run("python", code)
-
-    async def shell(self, command: Annotated[str, "bash commands"]) -> str:
-        """Run commands."""
-        return await self._run("bash", command)
-
-    async def end(self) -> None:
-        """Cancel what runs: AutoGen's tasks of a turn that is cancelled go on by themselves."""
-        self._is_over = True  # a task that has not begun yet does not
-        running = [task for task in self._running if not task.done()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    async def _run(self, language: str, code: str) -> str:
-        if self._stop.is_set or self._is_over:
-            return str(Stopped())
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
-        self._running.add(task)
-        try:
-            return tool_result(await self._cells.run(language, code))
-        except BotError as error:
-            self.failure = error
-            self._stop.set()
-            return str(error)
-        except SandboxError as error:
-            return f"The sandbox failed: {error}"
-        except Exception as error:  # noqa: BLE001 - it is the turn's: AutoGen would tell the model that the code said so
-            self.failure = error
-            self._stop.set()
-            return str(Stopped())
-        finally:
-            self._running.discard(task)

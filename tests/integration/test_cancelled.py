@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from autogen_core import CancellationToken
 
-from bot.agent.autogen import AutoGenAgent, CellTools
+from bot.agent.autogen import AutoGenAgent
 from bot.agent.direct import DirectAgent
+from bot.agent.tools import CellTools
 from bot.memory_queue import MemorySteps
 from bot.model import CellResult, Request
 from bot.ports import Agent, TurnTools
@@ -58,8 +60,9 @@ async def test_its_code_is_cancelled_with_it(kind: str, model: ModelServer) -> N
 async def test_a_call_that_had_not_begun_when_the_turn_ended_runs_nothing() -> None:
     cells = EndlessCells()
     tools = CellTools(cells, Stop())
+    python = tools.tools()[0]
     await tools.end()
 
-    await tools.python("1")
+    await python.run_json({"code": "1"}, CancellationToken())
 
     assert not cells.begun.is_set()
