@@ -1,6 +1,6 @@
 # make run    set up what is missing and start Threadbox
 # make test   the whole test command: lint, types, import rules, tests (on a bare machine it sets up everything)
-# make unit   the tests that need no Docker, of what takes long a part; PLATFORMS=1: also the bot in a Slack and a Discord
+# make unit   the quick part of the tests that need no Docker (tests/parts.py); PLATFORMS=1: also the bot in a Slack and a Discord
 # make bench  timings, side by side with AutoGen's own executor, as tables and JSON; fails with the bars that were missed
 # make soak   thirty threads of mixed cells for MINUTES=10; fails if anything is left, lost or grows
 # make lock   compile the hashed requirements again

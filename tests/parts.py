@@ -2,7 +2,8 @@
 
 python -W error -m tests.parts [core | platforms]
 
-`platforms` are the whole bot beside a Slack or a Discord on loopback; `core` is all else.
+`platforms` are the whole bot beside a Slack or a Discord on loopback; `core` is all else, but for what is `THOROUGH`, or
+marked so, and with fewer rounds and examples (tests/quick.py). make test has all of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import importlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -33,6 +38,12 @@ BOT = (
 )  # fmt: skip
 BLOBS = ("moto.server", "sandbox.snapshot")
 PLATFORMS = (*BOT, "simcord", *(f"tests.doubles.{name}" for name in ("discord_bot", "slack_bot", "slack_people")))
+THOROUGH = {
+    "test_cancelled", "test_create_cancelled", "test_cut_again", "test_cuts", "test_egress_bounds", "test_faults",
+    "test_fuzz_link", "test_fuzz_streams", "test_handover", "test_host_proxy", "test_races", "test_resume",
+    "test_start_refused", "test_step_results", "test_upgrade",
+}  # fmt: skip
+"""Modules of faults, cuts, races and second lives: what an ordinary change seldom touches, and most of the seconds."""
 GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
     "platforms": (
         (PLATFORMS, "integration/test_discord*.py", ("gaps",)),
@@ -43,21 +54,17 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (PLATFORMS, "integration/test_slack*.py", ()),
     ),
     "core": (
-        (LIBRARY, "integration/*.py", ("cuts", "cut_again")),
-        (LIBRARY, "integration/*.py", ("test_faults", "pool", "admission")),
-        (LIBRARY, "integration/*.py", ("service", "handover", "races")),
-        (LIBRARY, "contracts/*.py", ("sandbox", "stream", "network", "output", "start")),
+        (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start")),
+        (LIBRARY, "contracts/*.py", ("stream",)),
+        (LIBRARY, "integration/*.py", ("pool", "admission", "service", "guard", "streams", "command")),
         (LIBRARY, "integration/*.py", ("life", "forgetting")),
-        (LIBRARY, "integration/*.py", ("guard", "streams", "command")),
         (BLOBS, "contracts/*.py", ("blobs", "snapshot")),
-        (BOT, "contracts/*.py", ("upgrade",)),
-        (BOT, "contracts/*.py", ("step_results", "queue")),
-        (BOT, "integration/*.py", ("models", "vision")),
-        (BOT, "contracts/*.py", ("platform", "agent", "clock")),
-        (BOT, "contracts/*.py", ()),
-        (BOT, "integration/*.py", ("turns", "intake", "resume", "steering")),
+        (BOT, "contracts/*.py", ("queue", "agent", "clock")),
+        (BOT, "integration/*.py", ("turns", "intake")),
+        (BOT, "integration/*.py", ("models", "vision", "steering")),
         (BOT, "integration/*.py", ()),
         (BOT, "unit/*.py", ()),
+        (BOT, "contracts/*.py", ()),
     ),
 }
 """What is imported before each begins; and its modules, of those that the ones before it left: a pattern, and of what it
@@ -71,46 +78,63 @@ def parts(which: str) -> list[tuple[tuple[str, ...], list[str]]]:
     for name, groups in GROUPS.items():
         for needed, pattern, ends in groups:
             modules = [path for path in sorted(TESTS.glob(pattern)) if path.stem.startswith("test_")]
-            modules = [path for path in modules if path not in taken and (not ends or path.stem.endswith(ends))]
+            modules = [path for path in modules if path not in taken and path.stem not in THOROUGH]
+            modules = [path for path in modules if not ends or path.stem.endswith(ends)]
             taken.update(modules)
             if name == which:
                 found.append((needed, [str(path) for path in modules]))
     return found
 
 
-def begin(modules: list[str]) -> int:
-    """The process that runs them."""
+def begin(work: Callable[[], int]) -> int:
+    """The process that does it and ends with what it returns."""
     gc.freeze()
     if pid := os.fork():
         return pid
+    status = work()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def ended(running: list[int]) -> int:
+    """How the worst of them ended."""
+    return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in running)
+
+
+def branch(needed: tuple[str, ...], runs: list[list[str]]) -> int:
+    """What needs the same, imported once."""
+    template()
+    for name in needed:
+        importlib.import_module(name)
+    if needed not in (LIBRARY, BLOBS):
+        _migrate()
+    return ended([begin(partial(test, modules)) for modules in runs])
+
+
+def test(modules: list[str]) -> int:
+    """One process's tests."""
+    warnings.resetwarnings()
+    warnings.simplefilter("error")
     plugins = [] if any(Path(module).parent.name == PROPERTIES for module in modules) else ["-p", "no:hypothesispytest"]
     status = pytest.main([*modules, *plugins, "-m", PART, "-W", REWRITTEN])
-    sys.stdout.flush()
-    os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
+    return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else int(status)
 
 
 def _migrate() -> None:
     """An empty database, once."""
-    from tests.doubles.database import migrated  # not before those have begun that need no bot
+    from tests.doubles.database import migrated  # not where no bot is needed
 
     asyncio.run(migrated())
 
 
 def main(which: str = "core") -> int:
     """How the worst of them ended."""
-    running = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what others import; the tests themselves fail at a warning
-        os.environ[QUICK] = "1"
-        template()
-        relax()
-        for needed, modules in parts(which):
-            for name in needed:
-                importlib.import_module(name)
-            if needed not in (LIBRARY, BLOBS):
-                _migrate()
-            running.append(begin(modules))
-    return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in running)
+    os.environ[QUICK] = "1"
+    warnings.simplefilter("ignore")  # of what others import; the tests themselves fail at a warning
+    template()
+    relax()
+    branches = groupby(parts(which), key=itemgetter(0))
+    return ended([begin(partial(branch, needed, [modules for _, modules in group])) for needed, group in branches])
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ async def line(engine: Engine) -> AsyncIterator[Line]:
     await line.sandbox.remove()
 
 
+@pytest.mark.thorough
 async def test_a_stream_cut_at_any_byte_from_the_sandbox_costs_nothing_and_runs_nothing_twice(line: Line) -> None:
     _, received = await line.bytes_of_a_cell()
 
@@ -79,6 +80,7 @@ async def test_a_stream_cut_at_any_byte_from_the_sandbox_costs_nothing_and_runs_
     assert len(line.engine.wires) > received / line.every * 0.9
 
 
+@pytest.mark.thorough
 async def test_a_stream_cut_at_any_byte_to_the_sandbox_costs_nothing_and_runs_nothing_twice(line: Line) -> None:
     sent, _ = await line.bytes_of_a_cell()
 

@@ -187,6 +187,7 @@ def waits(go: Path) -> str:
     return f"```\nimport os, time; print('it ' + 'waits')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n```"
 
 
+@pytest.mark.thorough
 async def test_in_slack_who_waits_is_told_and_answered_later(tmp_path: Path, sandboxes: SandboxService) -> None:
     async with slack_server() as server, slack_bot(tmp_path, sandboxes, server, running_per_person=1) as chat:
         first = await chat.people.say(f"{SLACK_MENTION} {waits(tmp_path / 'go')}")
@@ -199,6 +200,7 @@ async def test_in_slack_who_waits_is_told_and_answered_later(tmp_path: Path, san
     assert ONE_WORDS in told["text"]
 
 
+@pytest.mark.thorough
 async def test_in_discord_who_waits_is_told_and_answered_later(tmp_path: Path, sandboxes: SandboxService) -> None:
     async with discord_server() as server, discord_bot(tmp_path, sandboxes, server, running_per_person=1) as chat:
         server.limited = False

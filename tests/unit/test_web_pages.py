@@ -95,6 +95,7 @@ async def test_one_threads_page_cannot_connect_to_another(chat: Chat) -> None:
     assert answer.status_code == 404
 
 
+@pytest.mark.thorough
 async def test_a_long_thread_does_not_hold_the_loop(chat: Chat) -> None:
     """It held the loop for as long as it took to render: a second for this one."""
     outbox = SqlOutbox(chat.parts.history._database, now)
@@ -114,6 +115,7 @@ async def test_a_long_thread_does_not_hold_the_loop(chat: Chat) -> None:
     assert watch.held_up < HELD_UP_SECONDS
 
 
+@pytest.mark.thorough
 async def test_a_growing_answer_does_not_hold_the_loop(chat: Chat) -> None:
     turn = await chat.claim()
     assert turn is not None
