@@ -31,12 +31,13 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 	@touch $@ $(VENV)/.runtime
 
 test: dev
-	@.ci/machine docker chromium postgres emulate gvisor
+	@.ci/machine docker compose chromium postgres emulate gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
-	@# two processes that take about as long: those that start whole bots wait for other things than most of the others
-	@$(PYTEST) tests/e2e tests/hostile & other=$$!; \
-	$(PYTEST) --ignore=tests/e2e --ignore=tests/hostile; status=$$?; wait $$other && exit $$status
+	@# three processes that take about as long: they wait for other things than each other
+	@$(PYTEST) tests/e2e & bots=$$!; $(PYTEST) tests/hostile tests/contracts & sandboxes=$$!; \
+	$(PYTEST) tests/unit tests/integration; status=$$?; \
+	wait $$bots || status=$$?; wait $$sandboxes || status=$$?; exit $$status
 
 unit: dev
 	@$(BIN)/python -W error -m tests.parts core

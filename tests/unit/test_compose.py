@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sandbox.image_build import CA_VARIABLES
+from tests.conftest import missing
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -73,8 +74,9 @@ def test_every_variable_that_it_takes_is_in_the_example_file() -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no docker-compose is installed")
 def test_docker_compose_accepts_it_and_asks_for_what_is_missing(tmp_path: Path) -> None:
+    if shutil.which("docker-compose") is None:
+        missing("docker-compose", "it is not installed")
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
 
     def accepted(dotenv: str) -> subprocess.CompletedProcess[str]:
