@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from bot.artifacts import BlobArtifacts
 from bot.model import Attachment, IncomingMessage, Notice, Person, Reply, Text, ThreadKey
-from bot.secrets import Redactor
-from bot.store import Database, SqlClaims, SqlHistory, SqlInbox, SqlMemos, SqlOutbox, SqlTurns, SqlWaiting
+from bot.store import Database, SqlClaims, SqlHistory, SqlInbox, SqlOutbox, SqlTurns, SqlWaiting
 from bot.store.schema import replies
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -212,45 +209,6 @@ async def test_a_thread_is_listed_by_its_first_message(inbox: SqlInbox, database
     assert {(item.title, item.messages) for item in summaries} == {("first words", 2), ("other", 1)}
 
 
-async def test_artifacts_come_back_byte_for_byte(database: Database, tmp_path: Path) -> None:
-    artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: NOW, Redactor([]))
-    data = bytes(range(256))
-
-    saved = await artifacts.save(None, "a.bin", "application/octet-stream", data)
-
-    assert await artifacts.load(saved.id) == (saved, data)
-    for wrong in ("../../etc/passwd", "x", saved.id + "x"):
-        with pytest.raises(LookupError):
-            await artifacts.load(wrong)
-    (tmp_path / "blobs" / saved.id).unlink()
-    with pytest.raises(LookupError):
-        await artifacts.load(saved.id)
-
-
-async def test_artifacts_go_when_they_are_old_and_the_oldest_where_all_are_too_much(
-    database: Database, tmp_path: Path
-) -> None:
-    now = NOW
-    artifacts = BlobArtifacts(database, tmp_path / "blobs", lambda: now, Redactor([]))
-    saved = []
-    for day in range(5):
-        now = NOW + timedelta(days=day)
-        saved.append(await artifacts.save(None, "a", "text/plain", b"x" * 100))
-
-    gone = [
-        await artifacts.forget(NOW + timedelta(hours=1), 10_000),
-        await artifacts.forget(NOW, 250),
-        await artifacts.forget(NOW, 250),
-    ]
-
-    assert gone == [1, 2, 0]
-    assert {path.name for path in (tmp_path / "blobs").iterdir()} == {one.id for one in saved[3:]}
-    for one in saved[:3]:
-        with pytest.raises(LookupError):
-            await artifacts.load(one.id)
-    assert (await artifacts.load(saved[3].id))[0] == saved[3]
-
-
 async def test_final_replies_that_could_not_be_posted_are_found_again(
     inbox: SqlInbox, turns: SqlTurns, database: Database
 ) -> None:
@@ -292,18 +250,6 @@ async def test_what_cannot_be_posted_now_takes_no_place_of_what_can(
 
     assert await outbox.undelivered(1, platforms=["test", "more"], without=[failed]) == [wanted]
     assert await outbox.undelivered(1, platforms=[]) == []
-
-
-async def test_what_was_kept_under_a_name_is_there_and_newer_replaces_older(database: Database) -> None:
-    memos = SqlMemos(database)
-
-    before = await memos.get("discord", "cursor")
-    await memos.put("discord", "cursor", "1")
-    await memos.put("discord", "cursor", "2")
-    await memos.put("slack", "cursor", "3")
-
-    assert before is None
-    assert await memos.get("discord", "cursor") == "2"
 
 
 async def test_a_turn_is_found_by_its_id_and_by_its_message(database: Database, inbox: SqlInbox) -> None:

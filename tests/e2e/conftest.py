@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.doubles.model_server import ModelServer, model_server
+from tests.e2e.browsing import chromium
 from tests.e2e.threadbox import remove_containers
 
 
@@ -21,3 +23,9 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
 def model() -> Iterator[ModelServer]:
     with model_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser

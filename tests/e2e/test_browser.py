@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.doubles.model_server import ModelServer, model_server, python
-from tests.e2e.browsing import begin, chromium, picture, send, sound_page
+from tests.e2e.browsing import begin, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
@@ -27,12 +27,6 @@ plt.plot(x, np.sin(x))
 plt.title("A sine wave")
 plt.grid(alpha=0.3)
 plt.show()"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

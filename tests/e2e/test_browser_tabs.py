@@ -9,16 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.doubles.model_server import Held, ModelServer, model_server
-from tests.e2e.browsing import begin, chromium, picture, send, sound_page
+from tests.e2e.browsing import begin, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
