@@ -32,13 +32,15 @@ class ModelClient(OpenAIChatCompletionClient):
         self, messages: Sequence[LLMMessage], **arguments: Any
     ) -> AsyncGenerator[str | CreateResult, None]:
         """As AutoGen's; a gateway to a model that thinks may ask for OpenAI's name of the bound, and is heeded."""
+        had = LIMIT in self._create_args
         try:
             async for item in super().create_stream(messages, **arguments):
                 yield item
         except openai.BadRequestError as error:
-            if LIMIT not in self._create_args or not _asks_for_openais_limit(str(error)):
+            if not (had and _asks_for_openais_limit(str(error))):
                 raise
-            self._create_args[OPENAI_LIMIT] = self._create_args.pop(LIMIT)
+            if LIMIT in self._create_args:  # else another turn's call has learned it meanwhile
+                self._create_args[OPENAI_LIMIT] = self._create_args.pop(LIMIT)
             async for item in super().create_stream(messages, **arguments):
                 yield item
 

@@ -44,11 +44,16 @@ class Fault:
 class Held:
     """A reply of which no word comes before the test says so."""
 
-    then: str | Call = "Done."
+    then: str | Call | Fault = "Done."
     go: threading.Event = field(default_factory=threading.Event)
 
     def release(self) -> None:
         self.go.set()
+
+    async def released(self) -> str | Call | Fault:
+        while not self.go.is_set():
+            await asyncio.sleep(0.005)
+        return self.then
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class ModelServer:
         body = await request.json()
         self.queries.append(request.url.query)
         item = self.next(body)
+        if isinstance(item, Held) and isinstance(item.then, Fault):  # whose status comes first
+            item = await item.released()
         if isinstance(item, Fault) and item.status:
             # a server may say when to come again; without it the client waits for half a second and longer
             soon = {"retry-after-ms": "10"}
@@ -134,9 +141,7 @@ def _tool_call(index: int, name: str, arguments: Any) -> dict[str, Any]:
 
 async def _events(item: Item) -> AsyncIterator[bytes]:
     if isinstance(item, Held):
-        while not item.go.is_set():
-            await asyncio.sleep(0.005)
-        item = item.then
+        item = await item.released()
     async for event in _fault(item) if isinstance(item, Fault) else _reply(item):
         yield event
 

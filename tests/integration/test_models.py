@@ -11,7 +11,7 @@ from bot.errors import Refused
 from bot.ports import Agent
 from sandbox.service import SandboxService
 from tests.doubles.bot import Bot, autogen_agent, running_bot
-from tests.doubles.model_server import Call, Cut, Fault, ModelServer, model_server, python
+from tests.doubles.model_server import Call, Cut, Fault, Held, ModelServer, model_server, python
 
 # one loop for the module: its tests share the sandboxes of tests/integration/conftest.py
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -229,6 +229,22 @@ async def test_the_query_of_a_gateways_address_goes_with_every_request(
         assert await bot.ask("again") == "done"
 
     assert model.queries == ["api-version=2025-01-01"] * 2
+
+
+async def test_turns_that_are_refused_at_once_are_all_answered(
+    tmp_path: Path, sandboxes: SandboxService, model: ModelServer
+) -> None:
+    refused = Fault(400, error={"message": "'max_tokens' is not supported; use 'max_completion_tokens'."})
+    both = [Held(refused), Held(refused)]
+    model.script[:] = [*both, "One.", "Two."]
+    async with autogen_agent(model.url) as agent, running_bot(tmp_path, sandboxes, agent=agent) as bot:
+        for number, thread in enumerate("ab", 1):
+            await bot.say("hello", thread)
+            await model.asked(number)
+        for one in both:
+            one.release()
+
+        assert [await bot.platform.ended(number) for number in "12"] == ["done", "done"]
 
 
 async def test_a_bound_that_is_too_large_is_not_taken_for_its_name(bot: Bot, model: ModelServer) -> None:
