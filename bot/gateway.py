@@ -6,14 +6,10 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
-from adapters.discord import DiscordConfig, DiscordStore, discord_platform
-from adapters.discord.check import check as check_discord
-from adapters.discord.check import invite as discord_invite
-from adapters.discord.server import Discord
-from adapters.slack import SlackConfig, SlackStore, manifest, slack
-from adapters.slack.check import check as check_slack
-from adapters.slack.server import Slack
+from adapters.discord import DiscordConfig
+from adapters.slack import SlackConfig, manifest
 from adapters.web import Sessions, WebConfig, make_platform, serving
 from adapters.web.config import LOOPBACK
 from bot.app import App, Parts
@@ -29,6 +25,10 @@ from bot.settings import Check, Settings
 from bot.start_checks import APP
 from bot.views import Finding
 from sandbox.limits import MIB
+
+if TYPE_CHECKING:
+    from adapters.discord.server import Discord
+    from adapters.slack.server import Slack
 
 Say = Callable[[str], None]
 
@@ -63,14 +63,21 @@ async def serve(settings: Settings, say: Say) -> int:
 
 
 async def _connect(app: App, settings: Settings) -> list[Slack | Discord]:
-    """Every platform with a token, entered into the app: replies go out until the queue has stopped."""
+    """Every platform with a token, entered into the app: replies go out until the queue has stopped.
+
+    Only then its SDK is imported.
+    """
     parts = app.parts
     connected: list[Slack | Discord] = []
     slack_config, discord_config = make_slack_config(settings), make_discord_config(settings)
     if slack_config is not None:
+        from adapters.slack.server import SlackStore, slack
+
         slack_store = SlackStore(artifacts=parts.artifacts, people=parts.people)
         connected.append(await app.enter(slack(slack_config, slack_store)))
     if discord_config is not None:
+        from adapters.discord.server import DiscordStore, discord_platform
+
         discord_store = DiscordStore(artifacts=parts.artifacts, people=parts.people, memos=parts.memos)
         connected.append(await app.enter(discord_platform(discord_config, discord_store, parts.commands)))
     return connected
@@ -161,7 +168,9 @@ async def print_discord_invite(settings: Settings) -> int:
     config = make_discord_config(settings)
     if config is None:
         raise ConfigurationError("Put DISCORD_BOT_TOKEN into .env first.")
-    sys.stdout.write(f"{await discord_invite(config)}\n")
+    from adapters.discord.check import invite
+
+    sys.stdout.write(f"{await invite(config)}\n")
     return OK
 
 
@@ -170,9 +179,13 @@ async def check_platforms(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     slack_config = make_slack_config(settings)
     if slack_config is not None:
+        from adapters.slack.check import check as check_slack
+
         findings += await check_slack(slack_config)
     discord_config = make_discord_config(settings)
     if discord_config is not None:
+        from adapters.discord.check import check as check_discord
+
         findings += await check_discord(discord_config)
     if serves_web(settings):
         findings.append(Finding(level="ok", what=f"Web chat on http://{settings.web_host}:{settings.web_port}"))

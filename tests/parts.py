@@ -34,7 +34,7 @@ PROPERTIES = (
 )
 LIBRARY = ("sandbox.service", "sandbox.image_build", "pytest_asyncio.plugin", "tests.doubles.scripted_box")
 BOT = (
-    "bot.app", "bot.durable", "bot.agent.autogen", "adapters.discord", "adapters.slack", "alembic.command", "hypothesis",
+    "bot.app", "bot.durable", "bot.agent.autogen", "adapters.discord.server", "adapters.slack.server", "alembic.command", "hypothesis",
 )  # fmt: skip
 BLOBS = ("moto.server", "sandbox.snapshot")
 PLATFORMS = (*BOT, "simcord", *(f"tests.doubles.{name}" for name in ("discord_bot", "slack_bot", "slack_people")))

@@ -1,6 +1,5 @@
-"""Discord as a platform: the thread is the workplace."""
+"""Discord as a platform: where communities live. `server` has it, and its SDK: half a second of imports."""
 
 from adapters.discord.config import DiscordConfig
-from adapters.discord.server import DiscordStore, discord_platform
 
-__all__ = ["DiscordConfig", "DiscordStore", "discord_platform"]
+__all__ = ["DiscordConfig"]

@@ -1,7 +1,6 @@
-"""Slack as a platform: the thread is the workplace."""
+"""Slack as a platform: the thread is the workplace. `server` has it, and its SDK: half a second of imports."""
 
 from adapters.slack.config import SlackConfig
 from adapters.slack.manifest import manifest
-from adapters.slack.server import SlackStore, slack
 
-__all__ = ["SlackConfig", "SlackStore", "manifest", "slack"]
+__all__ = ["SlackConfig", "manifest"]

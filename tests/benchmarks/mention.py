@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.discord import DiscordStore, discord_platform
-from adapters.slack import SlackStore, slack
+from adapters.discord.server import DiscordStore, discord_platform
+from adapters.slack.server import SlackStore, slack
 from bot.app import App
 from bot.folder import container_instance
 from bot.gateway import make_core

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import delete
 
 import adapters.discord.client
-from adapters.discord import DiscordConfig, DiscordStore, discord_platform
-from adapters.discord.server import Discord
+from adapters.discord import DiscordConfig
+from adapters.discord.server import Discord, DiscordStore, discord_platform
 from bot.core import Core
 from bot.store import SqlMemos
 from bot.store.schema import options

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from adapters.slack import SlackConfig, SlackStore, slack
+from adapters.slack import SlackConfig
 from adapters.slack.calls import SlackCalls
 from adapters.slack.listeners import SlackListeners
-from adapters.slack.server import Slack
+from adapters.slack.server import Slack, SlackStore, slack
 from bot.budget import Rate
 from bot.core import Core
 from bot.store.schema import options
