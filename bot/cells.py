@@ -220,6 +220,7 @@ class TurnCells:
         if outcome.has_whole_output and not outcome.sandbox_lost:
             with suppress(FileRefused, SandboxGone):
                 data = await (await self._lease.sandbox()).whole_output(request_id)
+        self._bytes_left -= len(data)
         return await self._artifacts.save(self._turn_id, "output.txt", "text/plain", data)
 
     async def _files(self, outcome: Outcome) -> tuple[list[Artifact], list[str]]:

@@ -10,7 +10,7 @@ THRESHOLDS = 50_000, 20, 50  # of Python's 700, 10, 10: a start makes half a mil
 
 
 def relax() -> None:
-    """Collect more seldom: a start is a quarter shorter."""
+    """Collect more seldom."""
     gc.set_threshold(*THRESHOLDS)
 
 

@@ -132,8 +132,8 @@ class TurnDelivery:
         elif message_id != GONE:
             message_id = await self._platform.update(self._key, message_id, reply) or message_id
         if message_id and message_id != kept:  # only now: until its files are there too it is for the sweep
+            await self._outbox.posted(reply, message_id)  # where this fails the next try looks for it, and records it
             self._ids[reply.part] = message_id
-            await self._outbox.posted(reply, message_id)
         return bool(message_id)
 
     def close(self) -> None:

@@ -99,7 +99,8 @@ class Intake:
         if not message.for_us and not engaged and platform.keeps_history:
             return Receipt(kind="ignored")
         options = self._options.effective(stored)
-        followed = options.followups == "all" and options.answers == "on" and bool(message.text or message.attachments)
+        says_something = bool(message.text.strip() or message.attachments)
+        followed = options.followups == "all" and options.answers == "on" and says_something
         followed = followed and may_ask(message.author, options) is None  # who may not is not told so at every word
         answer = message.for_us or (engaged and followed and not message.for_others)
         if answer:

@@ -259,11 +259,12 @@ def _unknown(dotenv: Mapping[str, str]) -> Iterator[str]:
     """A line for each name that no setting has. In the environment only those that look mistyped are ours: an
     orchestrator puts addresses of a service named threadbox there."""
     known = {PREFIX + name.upper() for name, field in Settings.model_fields.items() if field.alias is None}
-    for name in sorted({*dotenv, *os.environ} - known):
+    given = {name for name in (*dotenv, *os.environ) if name.startswith(PREFIX)}
+    for name in sorted(given - known):
         like = difflib.get_close_matches(
             name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1, LIKE
         )
-        if name.startswith(PREFIX) and (like or name in dotenv):
+        if like or name in dotenv:
             yield f"{name} is no setting." + "".join(f" Is {PREFIX}{one} meant?" for one in like)
 
 

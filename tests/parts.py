@@ -98,7 +98,7 @@ def begin(work: Callable[[], int]) -> int:
 
 def ended(running: list[int]) -> int:
     """How the worst of them ended."""
-    return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in running)
+    return max(abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])) for pid in running)  # a killed one's is below 0
 
 
 def branch(needed: tuple[str, ...], runs: list[list[str]]) -> int:

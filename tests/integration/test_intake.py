@@ -78,7 +78,7 @@ async def test_more_blocks_than_a_message_may_have_are_refused_with_the_bound(di
 async def test_an_empty_follow_up_asks_nothing(bot: Bot, model: ModelServer) -> None:
     await bot.ask("hello")
 
-    receipt = await bot.intake.take(replace(bot.message(""), for_us=False), bot.platform)
+    receipt = await bot.intake.take(replace(bot.message(" "), for_us=False), bot.platform)
 
     assert receipt.turn is None
     assert len(model.requests) == 1

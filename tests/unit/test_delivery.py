@@ -127,3 +127,24 @@ async def test_a_thread_that_failed_is_tried_again_in_a_while_and_one_that_is_go
     await again.sweep()
 
     assert platform.tried == {"away.0": 2, "gone.0": 1}
+
+
+@in_virtual_time
+async def test_a_posted_reply_whose_record_failed_is_recorded_at_the_next_try_and_not_posted_again() -> None:
+    class Flaky(MemoryOutbox):
+        fails = 1
+
+        async def posted(self, reply: Reply, message_id: str) -> None:
+            if self.fails:
+                self.fails -= 1
+                raise ConnectionError("the database starts again")
+            await super().posted(reply, message_id)
+
+    platform, outbox = PickyPlatform(), Flaky([])
+    key, reply = left("t")
+
+    undelivered = await deliver(platform, outbox, key, reply)
+
+    assert not undelivered
+    assert list(outbox.ids) == [reply.key]
+    assert platform.tried == {reply.key: 1}
