@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.timing import summary
+from tests.doubles.command import installed
 from tests.e2e.threadbox import remove_containers, threadbox
 
 STARTS = 3
@@ -20,7 +21,7 @@ def measure_starts() -> dict[str, dict[str, float]]:
         try:
             for _ in range(1 + STARTS):
                 began = time.perf_counter()
-                with threadbox(folder):
+                with threadbox(folder, installed):
                     times.append((time.perf_counter() - began) * 1000)
         finally:
             remove_containers(folder)

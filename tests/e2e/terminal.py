@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import fcntl
 import os
 import pty
 import select
-import signal
-import subprocess
 import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from tests.e2e.threadbox import command, environment
+from tests.doubles.command import Command, end, start
+from tests.e2e.threadbox import environment
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 
@@ -26,7 +23,7 @@ CTRL_C, CTRL_D = b"\x03", b"\x04"
 class Terminal:
     """What stands on it so far is `shown`."""
 
-    process: subprocess.Popen[bytes]
+    process: Command
     fd: int
     shown: str = ""
     _ahead: str = ""
@@ -83,25 +80,10 @@ class Terminal:
 def terminal(folder: Path, *arguments: str, **settings: str) -> Iterator[Terminal]:
     """Start a command; at the end, end it if it has not ended."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command(*arguments),
-        env=environment(folder, TERM="xterm", **settings),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=folder,
-        start_new_session=True,
-        preexec_fn=partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
-    )
+    process = start(arguments, environment(folder, TERM="xterm", **settings), folder, [theirs] * 3, terminal=True)
     os.close(theirs)
     try:
         yield Terminal(process, ours)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(process)
         os.close(ours)

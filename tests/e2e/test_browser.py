@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -210,14 +211,13 @@ def test_files_go_up_and_are_read(page: Page, chat: Process, model: ModelServer)
     ],
 )
 def test_what_is_too_much_is_refused_in_words_and_not_lost(
-    page: Page, chat: Process, text: str, size: int, words: str
+    page: Page, chat: Process, tmp_path: Path, text: str, size: int, words: str
 ) -> None:
     page.goto(f"{chat.url}/c/direct")
     page.wait_for_load_state("networkidle")
     if size:
-        page.locator("input[type=file]").set_input_files(
-            {"name": "big.bin", "mimeType": "application/octet-stream", "buffer": b"x" * size}
-        )
+        (tmp_path / "big.bin").write_bytes(b"x" * size)
+        page.locator("input[type=file]").set_input_files(tmp_path / "big.bin")
     send(page, text)
 
     expect(page.locator("#refusal")).to_contain_text(words, timeout=15_000)

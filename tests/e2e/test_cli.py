@@ -14,22 +14,15 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.doubles import command
 from tests.doubles.model_server import Fault, model_server, python
-from tests.e2e.threadbox import command, environment, threadbox
+from tests.e2e.threadbox import environment, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 
 
 def run(folder: Path, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        env=environment(folder, **settings),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        cwd=folder,
-    )
+    return command.run(arguments, environment(folder, **settings), folder, stdin)
 
 
 def test_ask_answers_with_code_output_and_the_plot_in_a_folder(tmp_path: Path) -> None:
@@ -67,37 +60,27 @@ def test_ask_as_json_tells_what_comes_line_by_line(tmp_path: Path) -> None:
 
 def test_ask_as_json_tells_while_the_code_still_runs(tmp_path: Path) -> None:
     block = "```\nprint('spinning', flush=True)\nwhile True: pass\n```"
-    settings = environment(tmp_path)
-    with subprocess.Popen(
-        command("ask", block, "--json"), env=settings, stdout=subprocess.PIPE, text=True, cwd=tmp_path
-    ) as asked:
-        assert asked.stdout is not None
-        first = json.loads(asked.stdout.readline())
+    with command.printing(["ask", block, "--json"], environment(tmp_path), tmp_path) as (asked, printed):
+        first = json.loads(printed.readline())
         asked.send_signal(signal.SIGINT)
-        *_, last = asked.communicate(timeout=60)[0].splitlines()
+        *_, last = printed.read().splitlines()
+        code = asked.wait(10)
 
     assert first == {"type": "output", "part": 0, "text": "spinning\n"}
     assert (json.loads(last)["type"], json.loads(last)["status"]) == ("end", "stopped")
-    assert asked.returncode == json.loads(last)["exit_code"] == 130
+    assert code == json.loads(last)["exit_code"] == 130
 
 
 def test_a_turn_whose_database_failed_is_said_to_have_ended(tmp_path: Path) -> None:
     block = "```\nimport time\nprint('begun', flush=True)\ntime.sleep(2)\n```"
-    with subprocess.Popen(
-        command("ask", block, "--json"),
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tmp_path,
-    ) as asked:
-        assert asked.stdout is not None
-        asked.stdout.readline()
+    with command.printing(["ask", block, "--json"], environment(tmp_path), tmp_path) as (asked, printed):
+        printed.readline()
         with closing(sqlite3.connect(next((tmp_path / "data").glob("*.sqlite")))) as database:
             database.execute("DROP TABLE turns")
-        *_, last = asked.communicate(timeout=60)[0].splitlines()
+        *_, last = printed.read().splitlines()
+        code = asked.wait(10)
 
-    assert asked.returncode == 1
+    assert code == 1
     assert (json.loads(last)["type"], json.loads(last)["status"]) == ("end", "failed")
     assert "Please ask again." in json.loads(last)["text"]
 

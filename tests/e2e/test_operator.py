@@ -11,15 +11,14 @@ import pytest
 
 from sandbox.contract import LABEL, LABEL_INSTANCE
 from sandbox.instances import process_instance
-from tests.e2e.threadbox import command, containers, environment, threadbox
+from tests.doubles import command
+from tests.e2e.threadbox import containers, environment, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("image")]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=60
-    )
+    return command.run(arguments, environment(folder), folder)
 
 
 def rows(folder: Path) -> list[dict[str, object]]:
@@ -93,9 +92,7 @@ def test_an_image_that_is_no_sandbox_is_refused_with_the_mend(tmp_path: Path) ->
     client.close()
     settings = environment(tmp_path, THREADBOX_IMAGE=base[0].tags[0])
 
-    done = subprocess.run(
-        command("exec", "-"), env=settings, input="1", cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = command.run(["exec", "-"], settings, tmp_path, "1")
 
     assert done.returncode == 2
     assert "is no sandbox image" in done.stderr

@@ -7,9 +7,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,9 @@ import docker
 import httpx
 
 from sandbox.contract import LABEL_INSTANCE
+from tests.doubles.command import Command, end, start
 
+Begin = Callable[[Sequence[str], dict[str, str], Path, Sequence[int]], Command | subprocess.Popen[bytes]]
 READY = re.compile(r"Threadbox is ready: (\S+)")
 CLEARED = (
     "OPENAI_API_KEY",
@@ -41,15 +42,11 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     return {**kept, "THREADBOX_DATA_DIR": str(folder / "data"), "THREADBOX_WEB_PORT": "0", **settings}
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "bot", *arguments]
-
-
 @dataclass
 class Process:
     """A running `threadbox run`."""
 
-    process: subprocess.Popen[bytes]
+    process: Command | subprocess.Popen[bytes]
     url: str
     log: Path
     client: httpx.Client
@@ -88,13 +85,12 @@ class Process:
 
 
 @contextmanager
-def threadbox(folder: Path, **settings: str) -> Iterator[Process]:
+def threadbox(folder: Path, begin: Begin = start, **settings: str) -> Iterator[Process]:
     """Start and wait until it is ready; at the end, stop it as an operator would."""
     log = folder / f"log-{time.monotonic_ns()}"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command("run"), env=environment(folder, **settings), stdout=output, stderr=output, cwd=folder
-        )
+    with log.open("wb") as output, open(os.devnull, "rb") as null:
+        streams = [file.fileno() for file in (null, output, output)]
+        process = begin(["run"], environment(folder, **settings), folder, streams)
     try:
         until = time.monotonic() + 60
         while (found := READY.search(log.read_text())) is None:
@@ -103,12 +99,7 @@ def threadbox(folder: Path, **settings: str) -> Iterator[Process]:
         with httpx.Client(timeout=30, follow_redirects=True) as client:
             yield Process(process, found[1], log, client)
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+        end(process)
 
 
 def containers(folder: Path) -> list[str]:
