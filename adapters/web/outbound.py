@@ -7,7 +7,7 @@ are shown only inside <iframe sandbox>, from an address that forbids scripts.
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -85,8 +85,9 @@ def clock(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
+@cache
 def templates() -> Environment:
-    """The pages and their parts."""
+    """The pages and their parts, compiled once in a process; nobody changes it."""
     environment = Environment(
         loader=PackageLoader("adapters.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

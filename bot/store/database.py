@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Database:
         self._engine = engine
         # SQLite has one writer: turns that write wait here in order, not in a busy loop of the driver
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._kept: AsyncConnection | None = None  # SQLite's one, between transactions: to ask the pool is a third of one
         self._together: ContextVar[AsyncConnection | None] = ContextVar("together", default=None)
         self._running = 0  # transactions
         self._closed: asyncio.Event | None = None  # set when the last of them has ended
@@ -77,12 +78,24 @@ class Database:
             raise RuntimeError("the database is closed")
         self._running += 1
         try:
-            async with self._writer or nullcontext(), self._engine.begin() as connection:
+            async with self._one_at_a_time(self._writer) if self._writer else self._engine.begin() as connection:
                 yield connection
         finally:
             self._running -= 1
             if self._closed is not None and not self._running:
                 self._closed.set()
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, writer: asyncio.Lock) -> AsyncIterator[AsyncConnection]:
+        """A transaction on the connection of the last one; after one that failed, on a new connection."""
+        async with writer, AsyncExitStack() as stack:
+            kept, self._kept = self._kept, None
+            connection = await self._engine.connect() if kept is None else kept
+            stack.push_async_exit(connection.__aexit__)  # it closes, also where this task is cancelled
+            async with connection.begin():
+                yield connection
+            stack.pop_all()
+            self._kept = connection
 
     async def aclose(self) -> None:
         """Close every connection, after the transactions that run: a connection in use would be left open."""
@@ -92,6 +105,8 @@ class Database:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closed.wait(), CLOSE_SECONDS)
         finally:
+            if self._kept is not None:
+                await self._kept.close()
             await self._engine.dispose()
 
 

@@ -59,6 +59,11 @@ class _Connection(aiosqlite.Connection):
     def cursor(self) -> _Cursor:  # type: ignore[override]  # SQLAlchemy enters it, and so it may be one already
         return _Cursor(self, self._conn.cursor())
 
+    async def commit(self) -> None:
+        """Nothing to wait for where nothing was written."""
+        if self._conn.in_transaction:
+            await super().commit()
+
     async def close(self) -> None:
         """Roll back first.
 

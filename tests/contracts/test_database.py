@@ -175,16 +175,17 @@ async def test_what_is_begun_together_is_one_transaction_and_others_are_not_in_i
         await inside.wait()
         outside.set()
         async with database.begin() as connection:
-            return connection
+            return connection.get_transaction()
 
     task = asyncio.ensure_future(other())
     async with database.together():
-        async with database.begin() as first:
+        async with database.begin() as connection:
+            first = connection.get_transaction()
             inside.set()
             await outside.wait()
-        async with database.begin() as second:
-            assert second is first
-    async with database.begin() as after:
-        assert after is not first
+        async with database.begin() as connection:
+            assert connection.get_transaction() is first
+    async with database.begin() as connection:
+        assert connection.get_transaction() is not first
 
     assert await task is not first
