@@ -34,10 +34,15 @@ PROPERTIES = (
 )
 LIBRARY = ("sandbox.service", "sandbox.image_build", "pytest_asyncio.plugin", "tests.doubles.scripted_box")
 BOT = (
-    "bot.app", "bot.durable", "bot.agent.autogen", "adapters.discord.server", "adapters.slack.server", "alembic.command", "hypothesis",
+    "bot.app", "bot.durable", "bot.agent.autogen", "alembic.command", "hypothesis", "openai.resources.chat.completions",
+    "tests.doubles.model_server", "tests.doubles.bot",
 )  # fmt: skip
-BLOBS = ("moto.server", "sandbox.snapshot")
-PLATFORMS = (*BOT, "simcord", *(f"tests.doubles.{name}" for name in ("discord_bot", "slack_bot", "slack_people")))
+PLATFORMS = (
+    *BOT,
+    "simcord",
+    "adapters.web.server",
+    *(f"tests.doubles.{name}" for name in ("discord_bot", "slack_bot", "slack_people")),
+)
 THOROUGH = {
     "test_cancelled", "test_create_cancelled", "test_cut_again", "test_cuts", "test_egress_bounds", "test_faults",
     "test_fuzz_link", "test_fuzz_streams", "test_handover", "test_host_proxy", "test_races", "test_resume",
@@ -52,16 +57,16 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (PLATFORMS, "integration/test_discord*.py", ()),
         (PLATFORMS, "integration/test_slack*.py", ("faults", "rights")),
         (PLATFORMS, "integration/test_slack*.py", ()),
+        (PLATFORMS, "*/test_platform*.py", ()),
     ),
     "core": (
         (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start")),
-        (LIBRARY, "contracts/*.py", ("stream",)),
+        (LIBRARY, "contracts/*.py", ("stream", "blobs", "snapshot")),
         (LIBRARY, "integration/*.py", ("pool", "admission", "service", "guard", "streams", "command")),
         (LIBRARY, "integration/*.py", ("life", "forgetting")),
-        (BLOBS, "contracts/*.py", ("blobs", "snapshot")),
         (BOT, "contracts/*.py", ("queue", "agent", "clock")),
-        (BOT, "integration/*.py", ("turns", "intake")),
-        (BOT, "integration/*.py", ("models", "vision", "steering")),
+        (BOT, "integration/*.py", ("models",)),
+        (BOT, "integration/*.py", ("turns", "intake", "vision", "steering")),
         (BOT, "integration/*.py", ()),
         (BOT, "unit/*.py", ()),
         (BOT, "contracts/*.py", ()),
@@ -106,7 +111,7 @@ def branch(needed: tuple[str, ...], runs: list[list[str]]) -> int:
     template()
     for name in needed:
         importlib.import_module(name)
-    if needed not in (LIBRARY, BLOBS):
+    if needed != LIBRARY:
         _migrate()
     return ended([begin(partial(test, modules)) for modules in runs])
 
