@@ -39,6 +39,7 @@ async def test_closing_waits_for_what_is_being_written_and_takes_nothing_more(da
     await closing
 
 
+@pytest.mark.thorough
 async def test_a_transaction_that_is_cancelled_anywhere_leaves_all_of_it_or_nothing(database: Database) -> None:
     async def pair(number: int) -> None:
         async with database.begin() as connection:

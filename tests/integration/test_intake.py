@@ -31,6 +31,7 @@ async def test_what_is_too_much_is_refused_with_the_limit(
         await direct.say(text, attachments=attachments)
 
 
+@pytest.mark.thorough
 async def test_one_more_waiting_turn_than_allowed_is_refused_and_those_that_run_do_not_wait(
     bot: Bot, model: ModelServer
 ) -> None:

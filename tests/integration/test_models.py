@@ -17,6 +17,7 @@ from tests.doubles.model_server import Call, Cut, Fault, Held, ModelServer, mode
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+@pytest.mark.thorough
 async def test_the_round_limit_ends_in_an_answer_not_in_raw_output(bot: Bot, model: ModelServer) -> None:
     model.script[:] = [*(python(f"print('round', {n})") for n in range(5)), "That is all."]
 
@@ -35,6 +36,7 @@ async def test_the_same_call_three_times_is_stopped_and_said(bot: Bot, model: Mo
     assert len(model.requests) == 3
 
 
+@pytest.mark.thorough
 async def test_tests_that_are_run_again_after_each_change_are_no_loop(bot: Bot, model: ModelServer) -> None:
     tests = python("print(x)")
     model.script[:] = [python("x = 1"), tests, python("x = 2"), tests, tests, "Green."]
@@ -78,14 +80,19 @@ async def test_a_tool_that_does_not_exist_is_no_crash(bot: Bot, model: ModelServ
         (Fault(401), "did not accept the key"),
         (Fault(404), "does not know this model"),
         (Fault(400), "refused the request (scripted)."),
-        (Fault(400, error={"message": "no such model", "code": "invalid_model"}), "does not know this model"),
-        (Fault(400, error={"message": "maximum context length is 10"}), "has grown too long for the model"),
-        (Fault(400, error={"message": "sk-key <b>", "code": "sk-key <b>"}), "refused the request (without a reason)."),
         (Fault(kind="garbage"), "sent something that cannot be read"),
-        (Fault(kind="page"), "sent something that cannot be read"),
-        (Fault(kind="unreadable"), "sent something that cannot be read"),
         (Fault(kind="half"), "ended its reply in the middle"),
-        (Fault(kind="cut"), "broke the connection off"),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (
+                (Fault(400, error={"message": "no such model", "code": "invalid_model"}), "does not know this model"),
+                (Fault(400, error={"message": "maximum context length is 10"}), "has grown too long for the model"),
+                (Fault(400, error={"message": "sk-key <b>", "code": "sk-key <b>"}), "the request (without a reason)."),
+                (Fault(kind="page"), "sent something that cannot be read"),
+                (Fault(kind="unreadable"), "sent something that cannot be read"),
+                (Fault(kind="cut"), "broke the connection off"),
+            )
+        ),
     ],
 )
 async def test_a_failing_model_is_told_in_words_and_can_be_retried(
@@ -108,6 +115,7 @@ async def test_a_failing_model_is_told_in_words_and_can_be_retried(
     assert said(model) == "Ada: hello"
 
 
+@pytest.mark.thorough
 async def test_a_model_server_that_is_down_is_told_and_the_message_waits_for_it(
     tmp_path: Path, sandboxes: SandboxService
 ) -> None:
@@ -133,6 +141,7 @@ async def test_a_model_server_that_is_down_is_told_and_the_message_waits_for_it(
     assert said(model) == "Ada: hello"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["silent", "hang", "slow"])
 async def test_a_model_that_takes_too_long_is_told_with_our_time_out_and_can_be_retried(
     tmp_path: Path, sandboxes: SandboxService, model: ModelServer, kind: str
@@ -180,6 +189,7 @@ async def test_a_lasting_fault_is_told(bot: Bot, model: ModelServer) -> None:
     assert "over its rate limit" in bot.platform.text()
 
 
+@pytest.mark.thorough
 async def test_a_model_that_runs_away_is_cut_off(bot: Bot, model: ModelServer) -> None:
     model.script[:] = [Fault(kind="newlines")]
 

@@ -46,6 +46,7 @@ def test_a_sandbox_within_the_maxima_passes_as_it_is(limits: Limits) -> None:
     assert (forward.path, forward.image, forward.creates) == ("/v1.41/containers/create", IMAGE_ID, True)
 
 
+@pytest.mark.thorough
 def test_no_number_of_processors_is_refused_for_how_it_is_rounded() -> None:
     refused = [n for n in range(50, 1001) if isinstance(created(sandbox_body(limits=Limits(cpus=n / 1000))), Refuse)]
 
