@@ -34,10 +34,11 @@ test: dev
 	@.ci/machine docker compose chromium postgres emulate gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
-	@# three processes that take about as long: they wait for other things than each other
-	@$(PYTEST) tests/e2e & bots=$$!; $(PYTEST) tests/hostile tests/contracts & sandboxes=$$!; \
-	$(PYTEST) tests/unit tests/integration; status=$$?; \
-	wait $$bots || status=$$?; wait $$sandboxes || status=$$?; exit $$status
+	@# four processes: they wait for other things than each other
+	@$(PYTEST) tests/e2e & bots=$$!; $(PYTEST) tests/hostile tests/contracts -m "not gvisor" & docker=$$!; \
+	$(PYTEST) tests/hostile tests/contracts tests/integration -m gvisor & gvisor=$$!; \
+	$(PYTEST) tests/unit tests/integration -m "not gvisor"; status=$$?; \
+	for each in $$bots $$docker $$gvisor; do wait $$each || status=$$?; done; exit $$status
 
 unit: dev
 	@$(BIN)/python -W error -m tests.parts core

@@ -43,11 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[gc_collect_iterations_key] = 0 if os.environ.get(QUICK) else 1
 
 
+@pytest.hookimpl(tryfirst=True)  # before some are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test that asks for gVisor starts an engine and tells it of the image."""
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is not None and "gvisor" in callspec.params.values():
+        chosen = getattr(item, "callspec", None)
+        if "gvisor" in getattr(item, "fixturenames", ()) or (chosen and "gvisor" in chosen.params.values()):
+            item.add_marker(pytest.mark.gvisor)
             item.add_marker(pytest.mark.timeout(300))
 
 

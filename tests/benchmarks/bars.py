@@ -67,6 +67,7 @@ BARS = (
     _life("first plot", "p50", 1200, 600),
     _life("output beside a 100 MB download", "p99", 100, 50),
     _life("threadbox run, second start", "max", 5000, 5000),
+    _life("web chat: Stop to stopped", "max", 2000, 500),
     *(_life(f"{chat}: mention to first sign", "p50", 100, 50) for chat in CHATS),
     *(_life(f"{chat}: mention to final post", "p50", 500, 250) for chat in CHATS),
     *(_life(f"{chat}: acknowledgement", "p99", 500, 100) for chat in CHATS),

@@ -18,7 +18,7 @@ from sandbox.image_build import ImageSource
 from tests.benchmarks.life import measure_life
 from tests.benchmarks.mention import measure_mentions
 from tests.benchmarks.peers import ROUNDS, STAGES, Times, as_root, measure_peers
-from tests.benchmarks.start import measure_starts
+from tests.benchmarks.start import measure_run
 from tests.benchmarks.tables import show
 from tests.benchmarks.timing import summary
 
@@ -49,7 +49,7 @@ def report(peers: dict[str, Times], life: dict[str, Any]) -> dict[str, Any]:
 
 async def measure(image: str) -> dict[str, Any]:
     peers = await measure_peers(image, as_root(image))
-    life = await measure_life(image) | await measure_mentions() | await asyncio.to_thread(measure_starts)
+    life = await measure_life(image) | await measure_mentions() | await asyncio.to_thread(measure_run)
     return report(peers, life)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from tests.e2e.browsing import begin, picture, send, sound_page
 from tests.e2e.threadbox import Process, remove_containers, threadbox
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.usefixtures("image")]
-
-STOP_SECONDS = 2.0
 
 PLOT = """import numpy as np
 import matplotlib.pyplot as plt
@@ -81,11 +78,9 @@ def test_the_whole_conversation(page: Page, browser: Browser, chat: Process, mod
     for tab in (page, second):
         expect(tab.locator(".live .printed")).to_have_text("round and round", timeout=20_000)
     picture(page, "working")
-    pressed = time.monotonic()
     second.locator("#stop").click()
     for tab in (page, second):
-        expect(tab.locator(".status.stopped")).to_have_count(1, timeout=5000)
-    assert time.monotonic() - pressed < STOP_SECONDS
+        expect(tab.locator(".status.stopped")).to_have_count(1, timeout=5000)  # how fast it is, make bench says
     picture(page, "stopped")
     second.close()
 
