@@ -28,7 +28,8 @@ class Database:
         self._engine = engine
         # SQLite has one writer: turns that write wait here in order, not in a busy loop of the driver
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
-        self._kept: AsyncConnection | None = None  # SQLite's one, between transactions: to ask the pool is a third of one
+        # SQLite's one, between transactions: to ask the pool for it takes a third of a short one
+        self._kept: AsyncConnection | None = None
         self._together: ContextVar[AsyncConnection | None] = ContextVar("together", default=None)
         self._running = 0  # transactions
         self._closed: asyncio.Event | None = None  # set when the last of them has ended
