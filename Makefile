@@ -7,7 +7,6 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -W error -m pytest
 # bytecode is kept although the environment may say otherwise: half of a test process's start is compiling
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -34,11 +33,7 @@ test: dev
 	@.ci/machine docker compose chromium postgres emulate gvisor
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m sandbox.image_build
-	@# four processes: they wait for other things than each other
-	@$(PYTEST) tests/e2e & bots=$$!; $(PYTEST) tests/hostile tests/contracts -m "not gvisor" & docker=$$!; \
-	$(PYTEST) tests/hostile tests/contracts tests/integration -m gvisor & gvisor=$$!; \
-	$(PYTEST) tests/unit tests/integration -m "not gvisor"; status=$$?; \
-	for each in $$bots $$docker $$gvisor; do wait $$each || status=$$?; done; exit $$status
+	@$(BIN)/python -W error -m tests.suites
 
 unit: dev
 	@$(BIN)/python -W error -m tests.parts core

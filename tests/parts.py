@@ -2,8 +2,8 @@
 
 python -W error -m tests.parts [core | platforms]
 
-`platforms` are the whole bot beside a Slack or a Discord on loopback; `core` is all else, but for what is `THOROUGH`, or
-marked so, and with fewer rounds and examples (tests/quick.py). make test has all of it.
+`platforms` are the whole bot beside a Slack or a Discord on loopback, and what is asked of every platform; `core` is all
+else, but for what is `THOROUGH`, or marked so, and with fewer rounds and examples (tests/quick.py). make test has all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,9 +103,14 @@ def begin(work: Callable[[], int]) -> int:
     gc.freeze()
     if pid := os.fork():
         return pid
-    status = work()
-    sys.stdout.flush()
-    os._exit(status)
+    status = 1
+    try:
+        status = work()
+    except Exception:  # noqa: BLE001 - it ends here: what stands further up is the parent's to end
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
 
 
 def ended(running: list[int]) -> int:

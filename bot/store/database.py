@@ -33,6 +33,7 @@ class Database:
         self._together: ContextVar[AsyncConnection | None] = ContextVar("together", default=None)
         self._running = 0  # transactions
         self._closed: asyncio.Event | None = None  # set when the last of them has ended
+        self._was_left = False  # whether closing waits no longer for them
 
     @classmethod
     async def open(cls, url: str) -> Database:
@@ -85,30 +86,39 @@ class Database:
             self._running -= 1
             if self._closed is not None and not self._running:
                 self._closed.set()
+                if self._was_left:
+                    await self._dispose()
 
     @asynccontextmanager
     async def _one_at_a_time(self, writer: asyncio.Lock) -> AsyncIterator[AsyncConnection]:
-        """A transaction on the connection of the last one; after one that failed, on a new connection."""
+        """A transaction on the connection of the last one; after one that failed, on what the pool gives."""
         async with writer, AsyncExitStack() as stack:
             kept, self._kept = self._kept, None
             connection = await self._engine.connect() if kept is None else kept
-            stack.push_async_exit(connection.__aexit__)  # it closes, also where this task is cancelled
+            stack.push_async_exit(connection.__aexit__)  # back to the pool, also where this task is cancelled
             async with connection.begin():
                 yield connection
-            stack.pop_all()
-            self._kept = connection
+            if self._closed is None:
+                stack.pop_all()
+                self._kept = connection
 
     async def aclose(self) -> None:
-        """Close every connection, after the transactions that run: a connection in use would be left open."""
+        """Close every connection, after the transactions that run; after one that takes too long, it does so itself."""
         self._closed = self._closed or asyncio.Event()
         try:
             if self._running:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closed.wait(), CLOSE_SECONDS)
         finally:
-            if self._kept is not None:
-                await self._kept.close()
-            await self._engine.dispose()
+            self._was_left = self._running > 0
+            if not self._was_left:
+                await self._dispose()
+
+    async def _dispose(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
+        await self._engine.dispose()
 
 
 def _migrate(connection: Connection) -> None:

@@ -60,9 +60,14 @@ class _Connection(aiosqlite.Connection):
         return _Cursor(self, self._conn.cursor())
 
     async def commit(self) -> None:
-        """Nothing to wait for where nothing was written."""
-        if self._conn.in_transaction:
+        """Nothing to wait for where nothing was written; what is refused is not left for the next."""
+        if not self._conn.in_transaction:
+            return
+        try:
             await super().commit()
+        except sqlite3.Error:
+            await self.rollback()
+            raise
 
     async def close(self) -> None:
         """Roll back first.

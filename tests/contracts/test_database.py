@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 import bot.store
 from bot.errors import ConfigurationError
@@ -37,6 +38,35 @@ async def test_closing_waits_for_what_is_being_written_and_takes_nothing_more(da
             async with database.begin():
                 pass
     await closing
+
+
+async def test_a_transaction_that_outlasts_the_closing_leaves_no_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.database.CLOSE_SECONDS", 0.01)
+    async with database.begin() as connection:
+        await connection.execute(text("SELECT 1"))
+        await database.aclose()
+
+    assert database._kept is None
+
+
+async def test_what_is_refused_at_its_commit_is_not_there_for_the_next(database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE whole (id INTEGER PRIMARY KEY)"))
+        refers = "REFERENCES whole (id) DEFERRABLE INITIALLY DEFERRED"
+        await connection.execute(text(f"CREATE TABLE part (whole INTEGER {refers})"))
+
+    with pytest.raises(DBAPIError):
+        async with database.begin() as connection:
+            await connection.execute(text("INSERT INTO part VALUES (7)"))
+
+    async with database.begin() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM part"))).scalar() == 0
+    async with database.begin() as connection:
+        await connection.execute(text("INSERT INTO whole VALUES (7)"))
+    async with database.begin() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM whole"))).scalar() == 1
 
 
 @pytest.mark.thorough

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import termios
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, NoReturn
@@ -34,6 +34,7 @@ IMPORTED = (
 )  # fmt: skip
 """Not bot.__main__: it is run, and finds out then whether it is on a terminal."""
 MOST_BYTES = 1 << 17  # of a request: the environment is most of it
+PID_BYTES = 20  # padded, since a short command's exit code may stand right behind it
 
 
 class Command:
@@ -42,12 +43,12 @@ class Command:
     def __init__(self, told: int) -> None:
         self._told = told  # its process id and then its exit code come here
         self.returncode: int | None = None
-        self.pid = int(os.read(told, 20))
+        self.pid = int(os.read(told, PID_BYTES))
 
     def poll(self) -> int | None:
         """The exit code; None while it runs."""
         if self.returncode is None and select.select([self._told], [], [], 0)[0]:
-            self.returncode = int(os.read(self._told, 20))
+            self.returncode = int(os.read(self._told, PID_BYTES))
             os.close(self._told)
         return self.returncode
 
@@ -61,7 +62,8 @@ class Command:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and that will be told
+                os.kill(self.pid, number)
 
 
 def start(
@@ -156,6 +158,7 @@ def serve(fd: int) -> None:
     control = socket.socket(fileno=fd)
     control.send(b"!")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the tests, which end what they began
     while True:
         request, fds, _, _ = socket.recv_fds(control, MOST_BYTES, 4)
         if not request:
@@ -173,10 +176,11 @@ def _keep(asked: dict[str, object], *fds: int) -> NoReturn:
     teller = fds[-1]
     pid = os.fork()
     if not pid:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _become(asked, fds[:3])
     for fd in fds[:3]:
         os.close(fd)
-    os.write(teller, b"%d" % pid)
+    os.write(teller, b"%*d" % (PID_BYTES, pid))
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     os.write(teller, b"%d" % code)
     os._exit(0)

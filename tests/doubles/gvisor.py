@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,17 +39,21 @@ class GvisorEngine:
         if lacks := OwnEngine.lacks() or ("" if shutil.which("runsc") else "there is no runsc"):
             raise RuntimeError(lacks)
         own = OwnEngine(folder, RUNTIMES)
-        own.start()
-        own.take(image, IMAGE, LEFT_OUT)
-        error = ""
-        for runtime in RUNTIMES:
-            command = ["docker", "-H", own.url, "run", "--rm", "--network=none", "--memory=64m", f"--runtime={runtime}"]
-            done = subprocess.run([*command, IMAGE, "true"], capture_output=True, text=True, timeout=60)
-            if done.returncode == 0:
-                return cls(own, runtime)
-            error = done.stderr
-        own.stop()
-        raise RuntimeError(error)
+        with ExitStack() as stack:
+            stack.callback(own.stop)
+            own.start()
+            own.take(image, IMAGE, LEFT_OUT)
+            error = ""
+            for runtime in RUNTIMES:
+                command = ["docker", "-H", own.url, "run", "--rm", "--network=none", "--memory=64m"]
+                done = subprocess.run(
+                    [*command, f"--runtime={runtime}", IMAGE, "true"], capture_output=True, text=True, timeout=60
+                )
+                if done.returncode == 0:
+                    stack.pop_all()
+                    return cls(own, runtime)
+                error = done.stderr
+            raise RuntimeError(error)
 
     def connect(self, instance: str) -> DockerEngine:
         """The port to it."""
