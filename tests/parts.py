@@ -8,7 +8,6 @@ else, but for what is `THOROUGH`, or marked so, and with fewer rounds and exampl
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import importlib
 import os
@@ -41,7 +40,7 @@ PROPERTIES = (
 )
 LIBRARY = ("sandbox.service", "sandbox.image_build", "pytest_asyncio.plugin", "tests.doubles.scripted_box")
 BOT = (
-    "bot.app", "bot.durable", "bot.agent.autogen", "alembic.command", "hypothesis", "openai.resources.chat.completions",
+    "bot.app", "bot.durable", "bot.agent.autogen", "hypothesis", "openai.resources.chat.completions",
     "tests.doubles.model_server", "tests.doubles.bot",
 )  # fmt: skip
 PLATFORMS = (
@@ -52,8 +51,8 @@ PLATFORMS = (
 )
 THOROUGH = {
     "test_cancelled", "test_create_cancelled", "test_cut_again", "test_cuts", "test_egress_bounds", "test_fairness",
-    "test_faults", "test_fuzz_link", "test_fuzz_streams", "test_handover", "test_host_proxy", "test_races", "test_resume",
-    "test_start_refused", "test_step_results", "test_upgrade",
+    "test_faults", "test_fuzz_link", "test_fuzz_streams", "test_handover", "test_host_proxy", "test_life", "test_races",
+    "test_resume", "test_start_refused", "test_step_results", "test_upgrade",
 }  # fmt: skip
 """Modules of faults, cuts, races and second lives: what an ordinary change seldom touches, and most of the seconds."""
 GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
@@ -70,7 +69,7 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start")),
         (LIBRARY, "contracts/*.py", ("stream", "blobs", "snapshot")),
         (LIBRARY, "integration/*.py", ("pool", "admission", "service", "guard", "streams", "command")),
-        (LIBRARY, "integration/*.py", ("life", "forgetting")),
+        (LIBRARY, "integration/*.py", ("forgetting", "lease")),
         (BOT, "contracts/*.py", ("queue", "agent", "clock")),
         (BOT, "integration/*.py", ("models",)),
         (BOT, "integration/*.py", ("turns", "intake", "vision", "steering")),
@@ -124,7 +123,7 @@ def branch(needed: tuple[str, ...], runs: list[list[str]]) -> int:
     for name in needed:
         importlib.import_module(name)
     if needed != LIBRARY:
-        _migrate()
+        _empty_database()
     return ended([begin(partial(test, modules)) for modules in runs])
 
 
@@ -138,11 +137,11 @@ def test(modules: list[str]) -> int:
     return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else int(status)
 
 
-def _migrate() -> None:
-    """An empty database, once."""
-    from tests.doubles.database import migrated  # not where no bot is needed
+def _empty_database() -> None:
+    """Made once."""
+    from tests.doubles.database import empty  # not where no bot is needed
 
-    asyncio.run(migrated())
+    empty()
 
 
 @contextmanager

@@ -88,9 +88,12 @@ def _gone_on(here: str, printed: Printed) -> str:
 
 
 def _rendered(reply: Reply, kept: Mapping[str, Kept]) -> str:
-    """Whole lines without spaces at their ends, but for the last of a reply that grows."""
+    """Whole lines without spaces at their ends, but for the last of a reply that grows.
+
+    Empty lines at a block's beginning are left out: a line under them may be taken back (by \\r), they cannot.
+    """
     parts = [printable(_block(block, kept)) for block in reply.blocks]
-    parts = ["\n".join(line.rstrip() for line in part.split("\n")) for part in parts]
+    parts = ["\n".join(line.rstrip() for line in part.split("\n")).lstrip("\n") for part in parts]
     above = "".join(_whole(part) for part in (parts if reply.final else parts[:-1]))
     if reply.final or not parts:
         return above

@@ -98,6 +98,7 @@ async def test_what_was_put_before_a_moment_is_listed_by_its_folder(blobs: Blobs
     assert await blobs.older("none/", after, 10) == []
 
 
+@pytest.mark.thorough
 async def test_no_piece_is_larger_than_a_block_however_well_it_was_compressed(blobs: Blobs) -> None:
     await blobs.put("state/a", pieces(bytes(50_000_000), 65536))
 

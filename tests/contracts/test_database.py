@@ -183,12 +183,21 @@ async def test_a_database_of_a_newer_version_is_left_alone(database: Database) -
         await Database.open(url)
 
 
-async def test_the_migrations_make_what_the_schema_says(database: Database) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_the_migrations_make_what_the_schema_says(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     def differences(connection: Connection) -> list[Any]:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        return list(compare_metadata(context, metadata))
 
+    url = f"sqlite+aiosqlite:///{tmp_path}/made.sqlite"  # the fixture's was made from the schema
+    if kind == "postgres":
+        url = request.getfixturevalue("new_postgres_url")()
+    database = await Database.open(url)
     async with database.begin() as connection:
         assert await connection.run_sync(differences) == []
+    await database.aclose()
 
 
 async def test_the_schema_is_the_newest_and_opens_twice(database: Database) -> None:

@@ -43,10 +43,12 @@ class Template:
             else:
                 command = [sys.executable, "-I", "-c", SERVE.format(fd=theirs.fileno())]
                 self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
-        self._control.recv(1)  # it has imported what it needs
+        self._has_imported = False  # what it needs; nobody waits for that before there is something to fork
 
     def fork(self, environment: dict[str, str], stream: socket.socket) -> tuple[int, int]:
         """A supervisor on `stream`, in its HOME: its process id, and a descriptor that is readable once it has ended."""
+        if not self._has_imported:
+            self._has_imported = bool(self._control.recv(1))
         socket.send_fds(self._control, [json.dumps(environment).encode()], [stream.fileno()])
         pid, fds, _, _ = socket.recv_fds(self._control, 100, 1)
         return int(pid), fds[0]

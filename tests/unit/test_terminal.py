@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.terminal import JsonLines, Screen
@@ -72,6 +72,7 @@ def run(*printed: str) -> list[Reply]:
 
 
 @given(pieces)
+@example(["\n", "a", "\r", " "])
 def test_however_output_comes_the_screen_shows_at_the_end_what_one_whole_reply_would(printed: list[str]) -> None:
     grown, whole = shown(*run(*printed), columns=10_000), shown(*run("".join(printed))[-1:])
 
@@ -105,7 +106,7 @@ def test_a_line_that_is_written_anew_takes_the_place_of_the_old_unless_it_was_br
 
 
 @pytest.mark.parametrize("columns", [80, None])
-@pytest.mark.parametrize("count", [700, 1_000, 5_000])
+@pytest.mark.parametrize("count", [700, 1_000, pytest.param(5_000, marks=pytest.mark.thorough)])
 def test_long_output_is_never_repeated(count: int, columns: int | None) -> None:
     printed = ["".join(f"line {first + number}\n" for number in range(20)) for first in range(0, count, 20)]
     lines = seen(shown(*run(*printed), columns=columns)).splitlines()
