@@ -66,11 +66,12 @@ GROUPS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
         (PLATFORMS, "*/test_platform*.py", ()),
     ),
     "core": (
-        (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start")),
-        (LIBRARY, "contracts/*.py", ("stream", "blobs", "snapshot")),
-        (LIBRARY, "integration/*.py", ("pool", "admission", "service", "guard", "streams", "command")),
-        (LIBRARY, "integration/*.py", ("forgetting", "lease")),
-        (BOT, "contracts/*.py", ("queue", "agent", "clock")),
+        (LIBRARY, "contracts/*.py", ("sandbox", "network", "output", "start", "stream", "blobs", "snapshot")),
+        (
+            LIBRARY,
+            "integration/*.py",
+            ("pool", "admission", "service", "guard", "streams", "command", "forgetting", "lease"),
+        ),
         (BOT, "integration/*.py", ("models",)),
         (BOT, "integration/*.py", ("turns", "intake", "vision", "steering")),
         (BOT, "integration/*.py", ()),
