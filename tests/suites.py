@@ -2,13 +2,16 @@
 
 python -W error -m tests.suites
 
-Each line of what they print begins with the name of its suite.
+Each line of what they print begins with the name of its suite; the last one says how many tests passed and failed in all.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -24,6 +27,10 @@ SUITES = {
 }
 """What each of them runs, one after the other, as pytest is told it; they take about as long."""
 
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)\b")
+LAST = re.compile(rf"{COUNT.pattern}.* in [\d.]+s")  # pytest's last line
+
+counts: Counter[str] = Counter()
 interrupted = Event()
 """Set by a Ctrl-C, which the terminal tells all of them of."""
 
@@ -39,6 +46,8 @@ def run(name: str) -> int:
             assert ran.stdout is not None
             for line in ran.stdout:
                 print(f"{name:8}{line}", end="", flush=True)
+                if LAST.match(line):
+                    counts.update({word: int(number) for number, word in COUNT.findall(line)})
         worst = max(worst, abs(ran.returncode))  # a killed one's is below 0
         if interrupted.is_set():
             break
@@ -47,13 +56,17 @@ def run(name: str) -> int:
 
 def main() -> int:
     """How the worst of them ended."""
+    began = time.monotonic()
     with ThreadPoolExecutor(len(SUITES)) as pool:
         ran = [pool.submit(run, name) for name in SUITES]
         try:
-            return max(each.result() for each in ran)
+            worst = max(each.result() for each in ran)
         except KeyboardInterrupt:
             interrupted.set()
             return 2  # as pytest does; once all have ended
+    told = ", ".join(f"{number} {word}" for word, number in counts.items())
+    print(f"{told} in {time.monotonic() - began:.2f}s")
+    return worst
 
 
 if __name__ == "__main__":
