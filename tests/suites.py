@@ -18,7 +18,7 @@ from threading import Event
 SUITES = {
     "bot": (("tests/e2e",),),
     "hostile": (("tests/hostile", "-m", "not gvisor"),),
-    # what gVisor runs is in one process: its engine takes half a minute to start
+    # what gVisor runs is in one process: its engine takes some twenty seconds to start
     "engines": (
         ("tests/contracts", "tests/hostile", "tests/integration", "-m", "gvisor"),
         ("tests/contracts", "-m", "not gvisor"),

@@ -1,4 +1,4 @@
-"""`python -m bot`, forked from a process that has imported what it imports: a start takes 0.3 s, not 2 to 4 s.
+"""`python -m bot`, forked from a process that has imported what it imports: it is ready after half a second, not two.
 
 What is forked runs the same module as what is exec'ed, with arguments, environment, folder and streams of its own, and
 ends as an interpreter ends. tests/e2e/test_installed.py has what is exec'ed.
